@@ -1,0 +1,140 @@
+//! The project's chores: `cargo xtask <what>`. `help` lists them.
+
+mod fuzz;
+mod stock;
+mod tools;
+
+use std::{env, process::ExitCode, time::Instant};
+
+use tools::{Outcome, cargo, nightly_cargo, target_dir};
+
+const HELP: &str = "\
+usage: cargo xtask <what>
+
+  test                     everything below, then a summary of the steps
+  fmt                      rustfmt, as a check
+  lint                     clippy over the workspace and all its targets, warnings denied
+  docs                     rustdoc of the workspace, warnings denied
+  no-std                   the device side for thumbv7m-none-eabi with `core` alone
+  unit                     cargo test of the workspace, doctests included
+  stock                    Kitware's JavaScript clients against the instrument
+  fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
+  help                     this page";
+
+/// What has to build where there is no allocator.
+const NO_STD_PACKAGES: &[&str] = &["wslink-core"];
+const NO_STD_TARGET: &str = "thumbv7m-none-eabi";
+
+/// In `test`: enough to run the corpora and notice what is broken at once.
+const SHORT_FUZZ_SECONDS: u64 = 10;
+const FUZZ_SECONDS: u64 = 20;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["test"] => test(),
+        ["fmt"] => fmt(),
+        ["lint"] => lint(),
+        ["docs"] => docs(),
+        ["no-std"] => no_std(),
+        ["unit"] => unit(),
+        ["stock"] => stock::run(),
+        ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
+        ["fuzz", seconds] => fuzz_for(seconds, None),
+        ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
+        ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        [] => Err(HELP.into()),
+        _ => Err(format!("no such chore: {}\n\n{HELP}", args.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fuzz_for(seconds: &str, target: Option<&str>) -> Outcome {
+    let seconds = seconds.parse().map_err(|_| format!("`{seconds}` is not a number of seconds"))?;
+    fuzz::run(seconds, target)
+}
+
+/// Runs every step, also after one failed, so that one run tells all that is wrong.
+fn test() -> Outcome {
+    type Step = (&'static str, fn() -> Outcome);
+    let steps: &[Step] = &[
+        ("fmt", fmt),
+        ("lint", lint),
+        ("docs", docs),
+        ("no-std", no_std),
+        ("unit", unit),
+        ("stock", stock::run),
+        ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
+    ];
+
+    let mut summary = Vec::new();
+    let mut failed = Vec::new();
+    for (name, step) in steps {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = step();
+        let seconds = start.elapsed().as_secs_f32();
+        let word = match outcome {
+            Ok(()) => "ok",
+            Err(reason) => {
+                eprintln!("{reason}");
+                failed.push(*name);
+                "FAILED"
+            }
+        };
+        println!("== {name}: {word} ({seconds:.1} s)");
+        summary.push(format!("  {name:<8} {word:<7} {seconds:7.1} s"));
+    }
+
+    println!("\nsteps:\n{}", summary.join("\n"));
+    println!("result: {} passed, {} failed", steps.len() - failed.len(), failed.len());
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn fmt() -> Outcome {
+    cargo(["fmt", "--all", "--check"]).run()?;
+    // A workspace of its own, so `--all` leaves it out.
+    cargo(["fmt", "--check", "--manifest-path", fuzz::MANIFEST]).run()
+}
+
+fn lint() -> Outcome {
+    cargo(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]).run()
+}
+
+fn docs() -> Outcome {
+    cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings").run()
+}
+
+/// With `core` alone built for the target, an `alloc` that slips in does not compile.
+fn no_std() -> Outcome {
+    let sysroot = tools::nightly_rustc(["--print", "sysroot"])?;
+    let library = format!("{}/lib/rustlib/src/rust/library", sysroot.trim());
+    if !std::path::Path::new(&library).join("core/src/lib.rs").exists() {
+        return Err("the rust library source is missing from the nightly toolchain: \
+             rustup +nightly component add rust-src, or run the embedded setup script"
+            .into());
+    }
+    let target_dir = target_dir().join("no-std");
+    for package in NO_STD_PACKAGES {
+        nightly_cargo(["build", "-Zbuild-std=core", "--no-default-features"])
+            .args(["--target", NO_STD_TARGET, "--package", package])
+            .arg("--target-dir")
+            .arg(&target_dir)
+            .run()?;
+    }
+    Ok(())
+}
+
+fn unit() -> Outcome {
+    cargo(["test", "--workspace"]).run()
+}
