@@ -1,0 +1,130 @@
+//! Every limit and every deadline of a connection, in one place.
+
+use core::time::Duration;
+
+/// What one connection may cost. All sizes are in bytes; every limit is the largest value still
+/// accepted. Reaching one gives an error that names it ([`Limit`](crate::Limit)) with what was
+/// needed and what there was, or a Close where no request can be answered.
+///
+/// The tables of a [`Memory`](crate::Memory) bound the counts as well; the smaller one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Payload of one incoming WebSocket message, or 2.x chunk with its header. Above: Close 1009.
+    pub frame: u32,
+    /// The `maxMsgSize` of the 2.x hello: chunk with header in both directions, and the size of a
+    /// piece in which 1.x messages leave. Below 13 a chunk carries one byte.
+    pub max_msg_size: u32,
+    /// One message put together, or one 1.x attachment, before hello. Upstream: 512.
+    pub message_before_hello: u32,
+    /// One message put together, or one 1.x attachment, after hello.
+    pub message: u32,
+    /// Nesting of lists and maps, at most [`MAX_DEPTH`](crate::wire::MAX_DEPTH); the envelope itself is one.
+    pub depth: u8,
+    /// An id as it is written in an answer, JSON escapes counted.
+    pub id: u16,
+    /// Calls and answers that are under way at once; when all are busy the connection is not read.
+    pub calls: u16,
+    /// 2.x messages of which some chunks have come.
+    pub pending: u16,
+    /// Stretches without a gap, of all pending 2.x messages together; one suffices for chunks that
+    /// come in order.
+    pub ranges: u16,
+    /// 1.x attachments announced or received and not yet named by a call.
+    pub attachments: u16,
+    /// The receive buffer: pending messages and attachments together.
+    pub receive_bytes: u32,
+    /// The transmit buffer: ids of running calls and answers not yet sent, attachments not counted.
+    pub transmit_bytes: u32,
+}
+
+/// How long things may take. `None` switches a deadline off where that is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deadlines {
+    /// From the start of the connection to an accepted hello.
+    pub hello: Duration,
+    /// Silence after which a ping is sent. Upstream: 30 s, `None` never.
+    pub ping: Option<Duration>,
+    /// Silence after a ping until the peer is given up. Upstream: half of `ping`.
+    pub pong: Duration,
+    /// From the last piece of an unfinished message to its next one.
+    pub partial: Duration,
+    /// From a write that the transport refused to the next byte it takes.
+    pub write: Duration,
+    /// From a call to its answer; a method can have its own
+    /// ([`MethodInfo::deadline`](crate::MethodInfo::deadline)).
+    pub call: Option<Duration>,
+    /// From our Close frame to the peer's.
+    pub close: Duration,
+}
+
+/// Limits and deadlines of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// What it may cost.
+    pub limits: Limits,
+    /// How long it may take.
+    pub deadlines: Deadlines,
+}
+
+impl Config {
+    /// For hosts with a heap: messages of up to 64 MiB, in chunks of 64 KiB.
+    pub const fn desktop() -> Self {
+        Self {
+            limits: Limits {
+                frame: 64 << 20,
+                max_msg_size: 64 << 10,
+                message_before_hello: 8 << 10,
+                message: 64 << 20,
+                depth: 32,
+                id: 64,
+                calls: 32,
+                pending: 8,
+                ranges: 64,
+                attachments: 256,
+                receive_bytes: 128 << 20,
+                transmit_bytes: 64 << 20,
+            },
+            deadlines: Deadlines::standard(),
+        }
+    }
+
+    /// For devices: messages of up to 1 KiB, one chunk each.
+    pub const fn device() -> Self {
+        Self {
+            limits: Limits {
+                frame: 1024,
+                max_msg_size: 1024,
+                message_before_hello: 1012,
+                message: 1012,
+                depth: 16,
+                id: 64,
+                calls: 4,
+                pending: 2,
+                ranges: 4,
+                attachments: 4,
+                receive_bytes: 1024,
+                transmit_bytes: 2048,
+            },
+            deadlines: Deadlines::standard(),
+        }
+    }
+}
+
+impl Deadlines {
+    /// Pings after 20 s of silence, gives up 10 s later; upstream's 30 s lie beyond what some
+    /// proxies wait.
+    pub const fn standard() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            ping: Some(Duration::from_secs(20)),
+            pong: Duration::from_secs(10),
+            partial: Duration::from_secs(30),
+            write: Duration::from_secs(20),
+            call: None,
+            close: Duration::from_secs(5),
+        }
+    }
+}

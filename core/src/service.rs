@@ -1,0 +1,541 @@
+//! What the user writes, without transport, executor or dialect.
+
+use crate::wire::{EncodeError, Value, Writer};
+use crate::{
+    Attachment, Blob, CallId, CloseReason, LimitExceeded, PeerId, PublishError, RpcError, Secret,
+};
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// RPC methods and publications, written once and run by any adapter.
+///
+/// An adapter gives each call to [`decode`](Self::decode), which turns it into an owned
+/// [`Request`](Self::Request); from then on the call holds neither the connection nor the frame.
+/// [`call`](Self::call) runs beside the connection's other calls, and its
+/// [`Reply`](Self::Reply) is serialized in the dialect of the peer.
+///
+/// ```
+/// use wslink_core::{Call, Cx, MethodInfo, NoBlob, ParamInfo, RpcError, Service, TopicInfo};
+///
+/// struct Adder;
+///
+/// impl Service for Adder {
+///     type Request = (i64, i64);
+///     type Reply = i64;
+///     type Blob = NoBlob;
+///     const METHODS: &'static [MethodInfo] = &[MethodInfo::new("math.add")
+///         .with_params(&[ParamInfo::required("a"), ParamInfo::optional("b")])];
+///     const TOPICS: &'static [TopicInfo] = &[];
+///
+///     fn decode(&self, call: &Call<'_>) -> Result<(i64, i64), RpcError> {
+///         let params = call.params()?;
+///         Ok((params.required(0)?, params.optional(1)?.unwrap_or(1)))
+///     }
+///
+///     async fn call(&self, _: Cx<'_, NoBlob>, (a, b): (i64, i64)) -> Result<i64, RpcError> {
+///         a.checked_add(b).ok_or_else(|| RpcError::failed("overflow"))
+///     }
+/// }
+/// ```
+pub trait Service {
+    /// A decoded call: owned, usually an enum with one variant for each method.
+    type Request;
+    /// What any of the methods gives back.
+    type Reply: Serialize;
+    /// What an attachment of this service is: shared bytes, flash, or a generator.
+    type Blob: Blob;
+    /// The methods. A call of any other name is answered without asking the service.
+    const METHODS: &'static [MethodInfo];
+    /// The topics.
+    const TOPICS: &'static [TopicInfo];
+
+    /// Turns the arguments into a request. Borrowed arguments live until this returns.
+    ///
+    /// # Errors
+    /// What the client is answered, usually from [`Call::params`].
+    fn decode(&self, call: &Call<'_>) -> Result<Self::Request, RpcError>;
+
+    /// Runs a request. The future is dropped when the connection ends or the call's deadline
+    /// passes.
+    fn call(
+        &self,
+        cx: Cx<'_, Self::Blob>,
+        request: Self::Request,
+    ) -> impl Future<Output = Result<Self::Reply, RpcError>>;
+
+    /// Decides about a hello; by default [`Hello::verify`].
+    fn authorize(&self, hello: &Hello<'_>) -> impl Future<Output = Verdict> {
+        core::future::ready(hello.verify())
+    }
+
+    /// A peer said hello and was accepted.
+    fn opened(&self, peer: PeerId) {
+        let _ = peer;
+    }
+
+    /// An accepted peer is gone; called once for each [`opened`](Self::opened).
+    fn closed(&self, peer: PeerId, reason: CloseReason) {
+        let _ = (peer, reason);
+    }
+
+    /// A peer fell behind, and the hub has passed over `missed` publications that it may have
+    /// been due.
+    fn lagged(&self, peer: PeerId, missed: u64) {
+        let _ = (peer, missed);
+    }
+}
+
+/// The answer to a hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The peer may call and is sent publications.
+    Accept,
+    /// -32000 `Authentication failed`; the peer may say hello again.
+    Refuse,
+}
+
+/// A hello that waits for its verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello<'a> {
+    args: Option<Value<'a>>,
+    expected: Option<&'a Secret<'a>>,
+}
+
+impl<'a> Hello<'a> {
+    /// A hello with the arguments that came and the secret to hold against them.
+    pub const fn new(args: Option<Value<'a>>, expected: Option<&'a Secret<'a>>) -> Self {
+        Self { args, expected }
+    }
+
+    /// The same hello, to be held against `expected`.
+    pub const fn expecting(self, expected: &'a Secret<'a>) -> Self {
+        Self { args: self.args, expected: Some(expected) }
+    }
+
+    /// The first argument, by convention a map: `{"secret": ..}`.
+    pub fn credentials(&self) -> Option<Value<'a>> {
+        self.args?.items().next()
+    }
+
+    /// All arguments, as they came.
+    pub const fn args(&self) -> Option<Value<'a>> {
+        self.args
+    }
+
+    /// The secret, if the first argument is a map that holds one as a string.
+    pub fn secret(&self) -> Option<Secret<'a>> {
+        let mut secret = None;
+        for (key, value) in self.credentials()?.entries() {
+            if key == "secret" {
+                secret = value.as_str().map(Secret::new);
+            }
+        }
+        secret
+    }
+
+    /// Accepts exactly the expected secret, compared in constant time; refuses when none is
+    /// expected.
+    pub fn verify(&self) -> Verdict {
+        match (self.secret(), self.expected) {
+            (Some(said), Some(expected)) if said.matches(expected) => Verdict::Accept,
+            _ => Verdict::Refuse,
+        }
+    }
+}
+
+/// A call, borrowed from the frame that brought it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Names the call in [`Connection::reply`](crate::Connection::reply) and
+    /// [`fail`](crate::Connection::fail).
+    pub id: CallId,
+    /// Index into [`Service::METHODS`].
+    pub index: usize,
+    /// The method that is called.
+    pub method: &'static MethodInfo,
+    pub(crate) args: Option<Value<'a>>,
+    pub(crate) kwargs: Option<Value<'a>>,
+}
+
+impl<'a> Call<'a> {
+    /// Positional arguments.
+    pub fn args(&self) -> impl Iterator<Item = Value<'a>> {
+        self.args.into_iter().flat_map(|args| args.items())
+    }
+
+    /// Keyword arguments, in the order in which they came.
+    pub fn kwargs(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        self.kwargs.into_iter().flat_map(|kwargs| kwargs.entries())
+    }
+
+    /// The arguments by the parameters that the method declares
+    /// ([`MethodInfo::with_params`]).
+    ///
+    /// # Errors
+    /// -32602 if there are too many arguments, an unknown keyword, or a parameter given twice.
+    pub fn params(&self) -> Result<Params<'a>, RpcError> {
+        let params = self.method.params;
+        let positional = self.args().count();
+        if positional > params.len() {
+            let most = params.len();
+            return Err(RpcError::invalid_params(format_args!(
+                "{positional} positional arguments, at most {most} expected"
+            )));
+        }
+        for (nth, (name, _)) in self.kwargs().enumerate() {
+            let Some(place) = params.iter().position(|param| param.name == name) else {
+                return Err(RpcError::invalid_params(format_args!("unknown parameter `{name}`")));
+            };
+            if place < positional || self.kwargs().take(nth).any(|(earlier, _)| earlier == name) {
+                return Err(RpcError::invalid_param(params[place].name, "given twice"));
+            }
+        }
+        Ok(Params { call: *self })
+    }
+}
+
+/// Arguments by parameter, given by place or by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<'a> {
+    call: Call<'a>,
+}
+
+impl<'a> Params<'a> {
+    /// What was given for parameter `index`.
+    pub fn value(&self, index: usize) -> Option<Value<'a>> {
+        let name = self.name(index);
+        let by_name = || self.call.kwargs().find(|(key, _)| *key == name).map(|(_, value)| value);
+        self.call.args().nth(index).or_else(by_name)
+    }
+
+    /// The argument for parameter `index`.
+    ///
+    /// # Errors
+    /// -32602 with the parameter's name if it is missing or of another type.
+    pub fn required<T: Deserialize<'a>>(&self, index: usize) -> Result<T, RpcError> {
+        let name = self.name(index);
+        let value = self.value(index).ok_or_else(|| RpcError::invalid_param(name, "missing"))?;
+        value.deserialize().map_err(|error| RpcError::invalid_param(name, error))
+    }
+
+    /// The argument for parameter `index`; `None` if it is missing or null.
+    ///
+    /// # Errors
+    /// -32602 with the parameter's name if it is of another type.
+    pub fn optional<T: Deserialize<'a>>(&self, index: usize) -> Result<Option<T>, RpcError> {
+        let Some(value) = self.value(index) else { return Ok(None) };
+        value.deserialize().map_err(|error| RpcError::invalid_param(self.name(index), error))
+    }
+
+    fn name(&self, index: usize) -> &'static str {
+        self.call.method.params.get(index).map_or("", |param| param.name)
+    }
+}
+
+/// What a running call can reach: its peer, its attachments, the hub.
+///
+/// It holds no executor and no transport; it is `Send` wherever the adapter's hub can be shared
+/// between threads.
+pub struct Cx<'a, B> {
+    peer: PeerId,
+    host: &'a (dyn Host<B> + 'a),
+}
+
+impl<'a, B> Cx<'a, B> {
+    /// The context that an adapter gives to a call of `peer`.
+    pub const fn new(peer: PeerId, host: &'a (dyn Host<B> + 'a)) -> Self {
+        Self { peer, host }
+    }
+
+    /// Who calls.
+    pub const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Attaches a blob to the answer and gives its key, which stands for the bytes wherever it is
+    /// serialized, as upstream's `addAttachment`.
+    ///
+    /// # Errors
+    /// When the answer has as many attachments as the adapter's memory allows.
+    pub fn attach(&self, blob: impl Into<B>) -> Result<Attachment, LimitExceeded> {
+        self.host.attach(blob.into())
+    }
+
+    /// Publishes `value` to all authenticated peers; [`Publications::publish`] says more.
+    ///
+    /// # Errors
+    /// As [`Publications::publish`].
+    pub fn publish<T: Serialize>(&self, topic: &Topic<T>, value: &T) -> Result<(), PublishError> {
+        self.host.publish(topic.name, Audience::All, &[], &|writer| writer.serialize(value))
+    }
+
+    /// Publishes to a chosen audience, with attachments that [`Attachment::nth`] names by their
+    /// place in `blobs`.
+    ///
+    /// # Errors
+    /// As [`Publications::publish`].
+    pub fn publish_to<T: Serialize>(
+        &self,
+        audience: Audience,
+        topic: &Topic<T>,
+        value: &T,
+        blobs: &[B],
+    ) -> Result<(), PublishError> {
+        self.host.publish(topic.name, audience, blobs, &|writer| writer.serialize(value))
+    }
+}
+
+impl<B> Clone for Cx<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Cx<'_, B> {}
+
+impl<B> fmt::Debug for Cx<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Writes a value in either dialect; called once for each dialect in use.
+pub type Encode<'a> = dyn Fn(&mut Writer<'_>) -> Result<(), EncodeError> + 'a;
+
+/// A way into the hub, given by an adapter: to the futures of an application that publish on
+/// their own, and through [`Cx`] to calls.
+pub trait Publish<B>: Sync {
+    /// Publishes what `encode` writes, with the attachments `blobs`. Applications call
+    /// [`Publications::publish`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was published then.
+    fn publish(
+        &self,
+        topic: &'static str,
+        audience: Audience,
+        blobs: &[B],
+        encode: &Encode<'_>,
+    ) -> Result<(), PublishError>;
+}
+
+/// What an adapter gives to one running call.
+pub trait Host<B>: Publish<B> {
+    /// Keeps `blob` for the answer.
+    ///
+    /// # Errors
+    /// When there is no room for one more.
+    fn attach(&self, blob: B) -> Result<Attachment, LimitExceeded>;
+}
+
+/// Publishing from outside a call, for example from a loop that samples.
+pub struct Publications<'a, B>(&'a (dyn Publish<B> + 'a));
+
+impl<'a, B> Publications<'a, B> {
+    /// Publications into the hub behind `hub`.
+    pub const fn new(hub: &'a (dyn Publish<B> + 'a)) -> Self {
+        Self(hub)
+    }
+
+    /// Publishes `value` under `topic`, with attachments that [`Attachment::nth`] names by their
+    /// place in `blobs`. It is encoded at once, once for each dialect in use; what a peer that
+    /// reads slowly misses is reported to the service ([`Service::lagged`]).
+    ///
+    /// # Errors
+    /// If the value cannot be serialized, or is larger than the hub.
+    pub fn publish<T: Serialize>(
+        &self,
+        audience: Audience,
+        topic: &Topic<T>,
+        value: &T,
+        blobs: &[B],
+    ) -> Result<(), PublishError> {
+        self.0.publish(topic.name, audience, blobs, &|writer| writer.serialize(value))
+    }
+}
+
+impl<B> Clone for Publications<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Publications<'_, B> {}
+
+impl<B> fmt::Debug for Publications<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Publications")
+    }
+}
+
+/// Who is sent a publication. Only authenticated peers ever are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Audience {
+    /// Everybody, the caller too, as upstream.
+    All,
+    /// One peer.
+    Only(PeerId),
+    /// All but one, usually the one whose call changed something.
+    Except(PeerId),
+}
+
+impl Audience {
+    pub(crate) fn includes(self, peer: PeerId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(one) => one == peer,
+            Self::Except(one) => one != peer,
+        }
+    }
+}
+
+/// A topic and the type that is published under it.
+///
+/// ```
+/// use wslink_core::Topic;
+/// const LEVEL: Topic<f32> = Topic::new("tank.level");
+/// ```
+/// The stock clients find the topic in an id by `\w+(\.\w+)*` and drop all others silently, so a
+/// name that does not match is refused, in a constant when it is compiled:
+/// ```compile_fail
+/// const LEVEL: wslink_core::Topic<f32> = wslink_core::Topic::new("tank-level");
+/// ```
+pub struct Topic<T: ?Sized> {
+    name: &'static str,
+    value: PhantomData<fn(&T)>,
+}
+
+impl<T: ?Sized> Topic<T> {
+    /// A topic of that name.
+    ///
+    /// # Panics
+    /// If the name is not dot-separated words of `[A-Za-z0-9_]`; in a constant that is an error of
+    /// compilation.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        assert!(is_name(name), "a topic's name is words of [A-Za-z0-9_], separated by dots");
+        Self { name, value: PhantomData }
+    }
+
+    /// The name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The row that describes it in [`Service::TOPICS`].
+    #[must_use]
+    pub const fn info(&self) -> TopicInfo {
+        TopicInfo { name: self.name, doc: "" }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Topic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Topic").field(&self.name).finish()
+    }
+}
+
+/// A topic as it is described to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What is published under it.
+    pub doc: &'static str,
+}
+
+impl TopicInfo {
+    /// The same topic with a description.
+    #[must_use]
+    pub const fn with_doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+}
+
+/// A method as it is called and described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MethodInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// Its parameters, in the order of positional arguments.
+    pub params: &'static [ParamInfo],
+    /// What it does.
+    pub doc: &'static str,
+    /// How long a call may take, instead of [`Deadlines::call`](crate::Deadlines::call).
+    pub deadline: Option<Duration>,
+}
+
+impl MethodInfo {
+    /// A method without parameters.
+    ///
+    /// # Panics
+    /// If the name is not dot-separated words of `[A-Za-z0-9_]`; in a constant that is an error of
+    /// compilation.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        assert!(is_name(name), "a method's name is words of [A-Za-z0-9_], separated by dots");
+        Self { name, params: &[], doc: "", deadline: None }
+    }
+
+    /// The same method with parameters.
+    #[must_use]
+    pub const fn with_params(self, params: &'static [ParamInfo]) -> Self {
+        Self { params, ..self }
+    }
+
+    /// The same method with a description.
+    #[must_use]
+    pub const fn with_doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+
+    /// The same method with a deadline of its own.
+    #[must_use]
+    pub const fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+}
+
+/// A parameter of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParamInfo {
+    /// Its name, for keyword arguments.
+    pub name: &'static str,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+impl ParamInfo {
+    /// A parameter that must be given.
+    pub const fn required(name: &'static str) -> Self {
+        Self { name, optional: false }
+    }
+
+    /// A parameter that may be left out.
+    pub const fn optional(name: &'static str) -> Self {
+        Self { name, optional: true }
+    }
+}
+
+/// Whether the stock clients can receive under this name: `\w+(\.\w+)*`.
+const fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut in_word = false;
+    let mut i = 0;
+    while i < bytes.len() {
+        match bytes[i] {
+            b'.' if in_word => in_word = false,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' => in_word = true,
+            _ => return false,
+        }
+        i += 1;
+    }
+    in_word
+}

@@ -1,0 +1,50 @@
+//! Time as a value: the engine has no clock, its caller has one.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+/// A point in time: milliseconds since an epoch of the caller's choosing, the same for all calls
+/// into one connection and its hub. It must not go backwards.
+///
+/// ```
+/// use core::time::Duration;
+/// use wslink_core::Instant;
+///
+/// let start = Instant::from_millis(1_000);
+/// assert_eq!(start + Duration::from_secs(2), Instant::from_millis(3_000));
+/// assert_eq!((start + Duration::from_millis(5)) - start, Duration::from_millis(5));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The point `millis` milliseconds after the caller's epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the caller's epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Rounds a fraction of a millisecond up, so that a deadline is never early; stops at the end
+    /// of time.
+    fn add(self, duration: Duration) -> Self {
+        let millis = duration.as_nanos().div_ceil(1_000_000);
+        Self(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    /// The time from `earlier` to `self`; zero when `earlier` is the later one.
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
