@@ -1,0 +1,827 @@
+//! Writes one message in either dialect, and tells where its attachments go.
+//!
+//! What a [`Writer`] leaves in the caller's buffer is one block: the *text* (JSON or
+//! MessagePack), and directly behind it the *trailer*, which says for each attachment where in
+//! the text it stands. The trailer is read from its end: the first place lies last.
+//!
+//! ```text
+//! | text ... | [inline bytes of place 1] place 1 | [inline bytes of place 0] place 0 |
+//! place: position in the text, u32 | blob index, or INLINE + number of inline bytes, u32
+//! ```
+
+use core::fmt::{self, Write as _};
+
+use serde::ser::Serialize;
+
+use super::Dialect;
+
+/// In a place: its bytes lie in the trailer below it, the other bits are their number.
+const INLINE: u32 = 0x8000_0000;
+/// Size of a place in the trailer.
+const PLACE: usize = 8;
+/// Longest text and trailer together; so each position and inline length fits beside [`INLINE`].
+const MAX_LEN: usize = 0x7fff_ffff;
+
+/// Writes one message into a caller's buffer.
+///
+/// Nothing is allocated. When the message does not fit, the writer goes on counting, so that
+/// [`finish`](Self::finish) can say how much room it needs; to only measure, give it no buffer.
+/// It keeps account of commas and counts, not of sense: whoever writes a map calls
+/// [`key`](Self::key) before each value. [`value`](Self::value) writes anything that serializes.
+///
+/// ```
+/// use wslink_core::wire::{Dialect, Writer};
+///
+/// let mut buffer = [0; 64];
+/// let mut writer = Writer::new(Dialect::V1, &mut buffer, 0, &|_| None);
+/// let envelope = writer.begin_map(Some(2)).unwrap();
+/// writer.key("wslink");
+/// writer.str("1.0");
+/// writer.key("result");
+/// writer.value(&[1.5, f64::NAN]).unwrap();
+/// writer.end(envelope).unwrap();
+/// let encoded = writer.finish().unwrap();
+/// assert_eq!(&buffer[..encoded.len as usize], br#"{"wslink":"1.0","result":[1.5,NaN]}"#);
+///
+/// let mut writer = Writer::new(Dialect::V2, &mut [], 0, &|_| None);
+/// writer.str("how long?");
+/// assert_eq!(writer.finish().unwrap_err().needed, 10);
+/// ```
+pub struct Writer<'b> {
+    dialect: Dialect,
+    buffer: &'b mut [u8],
+    lens: &'b dyn Fn(u32) -> Option<u64>,
+    first_key: u64,
+    /// Bytes of text, those that did not fit too.
+    text: usize,
+    /// Bytes of trailer, those that did not fit too. It grows down from the buffer's end.
+    trailer: usize,
+    places: u32,
+    blob_bytes: u64,
+    /// JSON: the next value or key at this level stands behind another one.
+    comma: bool,
+    /// Values and keys so far in the innermost open list or map.
+    items: u64,
+}
+
+/// A list or map that is being written: to be handed to [`Writer::end`], innermost first.
+#[must_use = "a list or map that is not ended is not well-formed"]
+#[derive(Debug)]
+pub struct Open {
+    /// Where its MessagePack header lies.
+    header: usize,
+    /// How many items it shall have.
+    declared: Option<u64>,
+    /// [`Writer::items`] of the level around it.
+    outer: u64,
+    map: bool,
+}
+
+/// What [`Writer::finish`] left at the start of the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Length of the text.
+    pub text_len: u32,
+    /// Length of the text and of the trailer behind it.
+    pub len: u32,
+    /// How many places have an attachment.
+    pub places: u32,
+    /// How long the blobs at all places are together. What is named twice counts twice; inline
+    /// bytes do not count.
+    pub blob_bytes: u64,
+    /// 1.x: the number in the attachment key of the first place; the others follow it.
+    pub first_key: u64,
+}
+
+/// The message does not fit the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Size of buffer that it needs.
+    pub needed: usize,
+    /// Size of buffer that there is, at most 2 GiB.
+    pub available: usize,
+}
+
+/// Why a value has no form on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The key of a map is neither a string nor a char, an integer or a bool.
+    KeyNotString,
+    /// A kind of value that the dialect does not have.
+    Unsupported(&'static str),
+    /// An [`Attachment`](crate::Attachment) that is not attached to this message.
+    UnknownAttachment(u32),
+    /// A blob of more bytes than a 2.x message can have: that of this index.
+    AttachmentTooLong(u32),
+    /// More elements than a 2.x list or map can have.
+    TooManyElements,
+    /// A list or map announced another number of elements than came.
+    LengthMismatch,
+    /// What the value itself says (its beginning).
+    Custom(heapless::String<64>),
+}
+
+impl<'b> Writer<'b> {
+    /// A writer at the start of `buffer`.
+    ///
+    /// `lens` gives the length of the blob that was attached under an index, `None` if there is
+    /// none. The attachment keys of 1.x count up from `first_key`, one for each place: a client
+    /// replaces only the first place of a key.
+    pub fn new(
+        dialect: Dialect,
+        buffer: &'b mut [u8],
+        first_key: u64,
+        lens: &'b dyn Fn(u32) -> Option<u64>,
+    ) -> Self {
+        let room = buffer.len().min(MAX_LEN);
+        Self {
+            dialect,
+            buffer: buffer.get_mut(..room).unwrap_or_default(),
+            lens,
+            first_key,
+            text: 0,
+            trailer: 0,
+            places: 0,
+            blob_bytes: 0,
+            comma: false,
+            items: 0,
+        }
+    }
+
+    /// The dialect that is written.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Writes anything that serializes. What a failure leaves is of no use.
+    pub fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        value.serialize(self)
+    }
+
+    /// Writes null.
+    pub fn null(&mut self) {
+        self.item();
+        match self.dialect {
+            Dialect::V1 => self.put(b"null"),
+            Dialect::V2 => self.put(&[0xc0]),
+        }
+    }
+
+    /// Writes true or false.
+    pub fn bool(&mut self, value: bool) {
+        self.item();
+        match (self.dialect, value) {
+            (Dialect::V1, false) => self.put(b"false"),
+            (Dialect::V1, true) => self.put(b"true"),
+            (Dialect::V2, _) => self.put(&[0xc2 | u8::from(value)]),
+        }
+    }
+
+    /// Writes an integer.
+    pub fn int(&mut self, value: i64) {
+        if let Ok(value) = u64::try_from(value) {
+            return self.uint(value);
+        }
+        self.item();
+        match self.dialect {
+            Dialect::V1 => {
+                self.put(b"-");
+                self.put_digits(value.unsigned_abs());
+            }
+            Dialect::V2 => {
+                if let Ok(value) = i8::try_from(value) {
+                    if value < -32 {
+                        self.put(&[0xd0]);
+                    }
+                    self.put(&value.to_be_bytes());
+                } else if let Ok(value) = i16::try_from(value) {
+                    self.put_headed(0xd1, &value.to_be_bytes());
+                } else if let Ok(value) = i32::try_from(value) {
+                    self.put_headed(0xd2, &value.to_be_bytes());
+                } else {
+                    self.put_headed(0xd3, &value.to_be_bytes());
+                }
+            }
+        }
+    }
+
+    /// Writes an integer that is not negative.
+    pub fn uint(&mut self, value: u64) {
+        self.item();
+        match self.dialect {
+            Dialect::V1 => self.put_digits(value),
+            Dialect::V2 => {
+                if let Ok(value) = u8::try_from(value) {
+                    if value > 0x7f {
+                        self.put(&[0xcc]);
+                    }
+                    self.put(&[value]);
+                } else if let Ok(value) = u16::try_from(value) {
+                    self.put_headed(0xcd, &value.to_be_bytes());
+                } else if let Ok(value) = u32::try_from(value) {
+                    self.put_headed(0xce, &value.to_be_bytes());
+                } else {
+                    self.put_headed(0xcf, &value.to_be_bytes());
+                }
+            }
+        }
+    }
+
+    /// Writes a number. In 1.x `NaN` and the infinities are bare words, as upstream's are.
+    pub fn float(&mut self, value: f64) {
+        self.item();
+        match self.dialect {
+            Dialect::V1 => self.put_float(value.is_finite(), value.is_nan(), value < 0.0, &value),
+            Dialect::V2 => self.put_headed(0xcb, &value.to_be_bytes()),
+        }
+    }
+
+    /// Writes a number of single precision, with no more digits or bytes than it has.
+    pub fn float32(&mut self, value: f32) {
+        self.item();
+        match self.dialect {
+            Dialect::V1 => self.put_float(value.is_finite(), value.is_nan(), value < 0.0, &value),
+            Dialect::V2 => self.put_headed(0xca, &value.to_be_bytes()),
+        }
+    }
+
+    /// Writes a string.
+    pub fn str(&mut self, value: &str) {
+        self.item();
+        self.put_str(value);
+    }
+
+    /// Writes the key of the value that follows, in a map.
+    pub fn key(&mut self, key: &str) {
+        self.str(key);
+        self.end_key();
+    }
+
+    /// Writes what `value` displays as one string.
+    pub(crate) fn display(&mut self, value: &dyn fmt::Display) -> Result<(), EncodeError> {
+        self.item();
+        let start = self.text;
+        if self.dialect == Dialect::V1 {
+            self.put(b"\"");
+        }
+        let written = write!(Quoted(self), "{value}");
+        match self.dialect {
+            Dialect::V1 => self.put(b"\""),
+            Dialect::V2 => {
+                // The length is known only now: make room for the header in front.
+                let len = self.text.saturating_sub(start);
+                let (header, size) = Header::STR.bytes(len);
+                self.put([0; 5].get(..size).unwrap_or_default());
+                if self.fits() {
+                    let body = start..start.saturating_add(len);
+                    self.buffer.copy_within(body, start.saturating_add(size));
+                    self.patch(start, header.get(..size).unwrap_or_default());
+                }
+            }
+        }
+        written.map_err(|_| EncodeError::Unsupported("a value that fails to display itself"))
+    }
+
+    /// Writes what `key` displays as the key of the value that follows, in a map.
+    pub(crate) fn display_key(&mut self, key: &dyn fmt::Display) -> Result<(), EncodeError> {
+        self.display(key)?;
+        self.end_key();
+        Ok(())
+    }
+
+    /// Writes digits as they are: a number of 1.x that has more than 64 bits.
+    pub(crate) fn digits(&mut self, value: &dyn fmt::Display) -> Result<(), EncodeError> {
+        self.item();
+        write!(Raw(self), "{value}")
+            .map_err(|_| EncodeError::Unsupported("a value that fails to display itself"))
+    }
+
+    /// Writes bytes by value: in 2.x as a `bin`, in 1.x as an attachment of their own.
+    pub fn bytes(&mut self, value: &[u8]) {
+        match self.dialect {
+            Dialect::V1 => {
+                self.attachment_key();
+                // Longer than MAX_LEN does not fit anyway.
+                let len = u32::try_from(value.len()).unwrap_or(INLINE) & !INLINE;
+                self.place(INLINE | len, value);
+            }
+            Dialect::V2 => {
+                self.item();
+                self.put_header(Header::BIN, value.len());
+                self.put(value);
+            }
+        }
+    }
+
+    /// Writes the place of the blob that was attached under `index`.
+    pub fn attachment(&mut self, index: u32) -> Result<(), EncodeError> {
+        let len = (self.lens)(index)
+            .filter(|_| index < INLINE)
+            .ok_or(EncodeError::UnknownAttachment(index))?;
+        match self.dialect {
+            Dialect::V1 => self.attachment_key(),
+            Dialect::V2 => {
+                let len = u32::try_from(len).map_err(|_| EncodeError::AttachmentTooLong(index))?;
+                self.item();
+                self.put_header(Header::BIN, usize::try_from(len).unwrap_or(usize::MAX));
+            }
+        }
+        self.place(index, &[]);
+        self.blob_bytes = self.blob_bytes.saturating_add(len);
+        Ok(())
+    }
+
+    /// Begins a list of `len` elements, or of as many as come.
+    pub fn begin_seq(&mut self, len: Option<usize>) -> Result<Open, EncodeError> {
+        self.begin(len, false)
+    }
+
+    /// Begins a map of `len` entries, or of as many as come.
+    pub fn begin_map(&mut self, len: Option<usize>) -> Result<Open, EncodeError> {
+        self.begin(len, true)
+    }
+
+    /// Ends the list or map that was begun last.
+    pub fn end(&mut self, open: Open) -> Result<(), EncodeError> {
+        let items = core::mem::replace(&mut self.items, open.outer);
+        self.comma = true;
+        if self.dialect == Dialect::V1 {
+            self.put(if open.map { b"}" } else { b"]" });
+        }
+        let elements = if open.map { items / 2 } else { items };
+        if open.map && !items.is_multiple_of(2) {
+            return Err(EncodeError::LengthMismatch);
+        }
+        match open.declared {
+            Some(declared) if declared != elements => Err(EncodeError::LengthMismatch),
+            None if self.dialect == Dialect::V2 => {
+                let count = u32::try_from(elements).map_err(|_| EncodeError::TooManyElements)?;
+                self.patch(open.header.saturating_add(1), &count.to_be_bytes());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the message: all of it now lies at the start of the buffer.
+    pub fn finish(self) -> Result<Encoded, Overflow> {
+        let needed = self.text.saturating_add(self.trailer);
+        let available = self.buffer.len();
+        let overflow = Overflow { needed, available };
+        let trailer = available.checked_sub(self.trailer).ok_or(overflow)?;
+        if needed > available {
+            return Err(overflow);
+        }
+        self.buffer.copy_within(trailer.., self.text);
+        Ok(Encoded {
+            text_len: u32::try_from(self.text).map_err(|_| overflow)?,
+            len: u32::try_from(needed).map_err(|_| overflow)?,
+            places: self.places,
+            blob_bytes: self.blob_bytes,
+            first_key: self.first_key,
+        })
+    }
+
+    fn begin(&mut self, len: Option<usize>, map: bool) -> Result<Open, EncodeError> {
+        self.item();
+        let header = self.text;
+        match (self.dialect, len) {
+            (Dialect::V1, _) => self.put(if map { b"{" } else { b"[" }),
+            (Dialect::V2, Some(len)) => {
+                if u32::try_from(len).is_err() {
+                    return Err(EncodeError::TooManyElements);
+                }
+                self.put_header(if map { Header::MAP } else { Header::ARRAY }, len);
+            }
+            (Dialect::V2, None) => self.put(&[if map { 0xdf } else { 0xdd }, 0, 0, 0, 0]),
+        }
+        self.comma = false;
+        Ok(Open {
+            header,
+            declared: len.map(|len| len as u64),
+            outer: core::mem::take(&mut self.items),
+            map,
+        })
+    }
+
+    /// A value or key begins here.
+    fn item(&mut self) {
+        if self.comma && self.dialect == Dialect::V1 {
+            self.put(b",");
+        }
+        self.comma = true;
+        self.items = self.items.saturating_add(1);
+    }
+
+    fn end_key(&mut self) {
+        if self.dialect == Dialect::V1 {
+            self.put(b":");
+        }
+        self.comma = false;
+    }
+
+    /// 1.x: the key string of the next place.
+    fn attachment_key(&mut self) {
+        self.item();
+        self.put(b"\"wslink_bin");
+        self.put_digits(self.first_key.wrapping_add(self.places.into()));
+        self.put(b"\"");
+    }
+
+    /// Records that an attachment goes here, with the bytes that it carries along.
+    fn place(&mut self, content: u32, inline: &[u8]) {
+        let top = self.buffer.len().saturating_sub(self.trailer);
+        self.trailer = self.trailer.saturating_add(PLACE).saturating_add(inline.len());
+        self.places = self.places.saturating_add(1);
+        if self.fits() {
+            let at = u32::try_from(self.text).unwrap_or(u32::MAX);
+            self.patch(top.saturating_sub(4), &content.to_le_bytes());
+            self.patch(top.saturating_sub(PLACE), &at.to_le_bytes());
+            self.patch(top.saturating_sub(PLACE).saturating_sub(inline.len()), inline);
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.text.saturating_add(self.trailer) <= self.buffer.len()
+    }
+
+    /// Appends to the text.
+    fn put(&mut self, bytes: &[u8]) {
+        let at = self.text;
+        self.text = self.text.saturating_add(bytes.len());
+        if self.fits() {
+            self.patch(at, bytes);
+        }
+    }
+
+    /// Writes over what is there, if it is in the buffer.
+    fn patch(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(room) = self.buffer.get_mut(at..at.saturating_add(bytes.len()))
+            && room.len() == bytes.len()
+        {
+            room.copy_from_slice(bytes);
+        }
+    }
+
+    fn put_headed(&mut self, tag: u8, bytes: &[u8]) {
+        self.put(&[tag]);
+        self.put(bytes);
+    }
+
+    fn put_header(&mut self, kind: Header, len: usize) {
+        let (bytes, size) = kind.bytes(len);
+        self.put(bytes.get(..size).unwrap_or_default());
+    }
+
+    fn put_str(&mut self, value: &str) {
+        match self.dialect {
+            Dialect::V1 => {
+                self.put(b"\"");
+                self.put_escaped(value);
+                self.put(b"\"");
+            }
+            Dialect::V2 => {
+                self.put_header(Header::STR, value.len());
+                self.put(value.as_bytes());
+            }
+        }
+    }
+
+    fn put_escaped(&mut self, value: &str) {
+        let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+        let mut rest = value.as_bytes();
+        while let Some(at) = rest.iter().position(special) {
+            let (plain, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+            self.put(plain);
+            let Some((&byte, after)) = after.split_first() else { return };
+            match byte {
+                0x08 => self.put(b"\\b"),
+                0x09 => self.put(b"\\t"),
+                0x0a => self.put(b"\\n"),
+                0x0c => self.put(b"\\f"),
+                0x0d => self.put(b"\\r"),
+                0x00..0x20 => {
+                    let hex = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+                    self.put(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 0xf)]);
+                }
+                _ => self.put(&[b'\\', byte]),
+            }
+            rest = after;
+        }
+        self.put(rest);
+    }
+
+    fn put_digits(&mut self, value: u64) {
+        let mut digits = [0; DIGITS];
+        self.put(decimal(value, &mut digits));
+    }
+
+    fn put_float(&mut self, finite: bool, nan: bool, negative: bool, value: &dyn fmt::Debug) {
+        match (finite, nan, negative) {
+            // The shortest digits that read back the same; it cannot fail.
+            (true, ..) => _ = write!(Raw(self), "{value:?}"),
+            (_, true, _) => self.put(b"NaN"),
+            (.., true) => self.put(b"-Infinity"),
+            (.., false) => self.put(b"Infinity"),
+        }
+    }
+}
+
+/// What is sent of an [`Encoded`] message, piece by piece.
+///
+/// In 2.x that is the text with the bytes of the blobs spliced in, under one count of offsets:
+/// see [`at`](Self::at). In 1.x it is each [`place`](Self::place) in order and then the
+/// [`text`](Self::text). Bytes that no writer left give `None` or nothing.
+///
+/// ```
+/// use wslink_core::wire::{Dialect, Segment, Segments, Writer};
+///
+/// let mut buffer = [0; 64];
+/// let mut writer = Writer::new(Dialect::V2, &mut buffer, 0, &|_| Some(3));
+/// let list = writer.begin_seq(Some(2)).unwrap();
+/// writer.attachment(0).unwrap();
+/// writer.uint(7);
+/// writer.end(list).unwrap();
+/// let encoded = writer.finish().unwrap();
+///
+/// let message = Segments::new(Dialect::V2, encoded, &buffer);
+/// assert_eq!(message.total(), 7);
+/// assert_eq!(message.at(0, |_| 3), Some((Segment::Bytes(&[0x92, 0xc4, 3]), 3)));
+/// assert_eq!(message.at(4, |_| 3), Some((Segment::Blob { index: 0, offset: 1, len: 2 }, 2)));
+/// assert_eq!(message.at(6, |_| 3), Some((Segment::Bytes(&[7]), 1)));
+/// assert_eq!(message.at(7, |_| 3), None);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Segments<'a> {
+    dialect: Dialect,
+    encoded: Encoded,
+    text: &'a [u8],
+    trailer: &'a [u8],
+}
+
+/// Bytes of a message that lie together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// These.
+    Bytes(&'a [u8]),
+    /// Those of a blob.
+    Blob {
+        /// Under which index the blob was attached.
+        index: u32,
+        /// Where in the blob they begin.
+        offset: u64,
+        /// How many they are, from `offset` to the end of the blob.
+        len: u64,
+    },
+}
+
+/// Where an attachment goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// 1.x: the number in its attachment key.
+    pub key: u64,
+    /// All of its bytes.
+    pub content: Segment<'a>,
+}
+
+impl<'a> Segments<'a> {
+    /// The segments of a message that a [`Writer`] of `dialect` left at the start of `bytes`.
+    pub fn new(dialect: Dialect, encoded: Encoded, bytes: &'a [u8]) -> Self {
+        let at = |len| usize::try_from(len).unwrap_or(usize::MAX);
+        let (text, len) = (at(encoded.text_len), at(encoded.len));
+        Self {
+            dialect,
+            encoded,
+            text: bytes.get(..text).unwrap_or_default(),
+            trailer: bytes.get(text..len).unwrap_or_default(),
+        }
+    }
+
+    /// The text: in 1.x what the last message of this one's holds.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// Length of the content: in 2.x with the blobs, in 1.x only the text.
+    pub fn total(&self) -> u64 {
+        let text = self.text.len() as u64;
+        match self.dialect {
+            Dialect::V1 => text,
+            Dialect::V2 => text.saturating_add(self.encoded.blob_bytes),
+        }
+    }
+
+    /// The segment that holds `offset` of the content, from there on, and how long it is.
+    /// `blob_len` gives the lengths that were known when the message was written.
+    pub fn at(&self, offset: u64, blob_len: impl Fn(u32) -> u64) -> Option<(Segment<'a>, u64)> {
+        let mut rest = offset;
+        let mut start = 0;
+        if self.dialect == Dialect::V2 {
+            let mut trailer = self.trailer;
+            for _ in 0..self.encoded.places {
+                let (at, content) = split_place(&mut trailer)?;
+                let Content::Blob(index) = content else { return None };
+                let gap = self.text.get(start..at)?;
+                if let Some(found) = tail(gap, rest) {
+                    return Some(found);
+                }
+                rest = rest.checked_sub(gap.len() as u64)?;
+                let len = blob_len(index);
+                if let Some(len) = len.checked_sub(rest).filter(|len| *len > 0) {
+                    return Some((Segment::Blob { index, offset: rest, len }, len));
+                }
+                rest = rest.checked_sub(len)?;
+                start = at;
+            }
+        }
+        tail(self.text.get(start..)?, rest)
+    }
+
+    /// How many places have an attachment.
+    pub fn places(&self) -> u32 {
+        self.encoded.places
+    }
+
+    /// The `k`-th place, from 0.
+    pub fn place(&self, k: u32, blob_len: impl Fn(u32) -> u64) -> Option<Place<'a>> {
+        if k >= self.encoded.places {
+            return None;
+        }
+        let mut trailer = self.trailer;
+        for _ in 0..k {
+            split_place(&mut trailer)?;
+        }
+        let content = match split_place(&mut trailer)?.1 {
+            Content::Blob(index) => Segment::Blob { index, offset: 0, len: blob_len(index) },
+            Content::Inline(bytes) => Segment::Bytes(bytes),
+        };
+        Some(Place { key: self.encoded.first_key.wrapping_add(k.into()), content })
+    }
+}
+
+enum Content<'a> {
+    Blob(u32),
+    Inline(&'a [u8]),
+}
+
+/// Takes the next place off the end of the trailer: its position and content.
+fn split_place<'a>(trailer: &mut &'a [u8]) -> Option<(usize, Content<'a>)> {
+    let (rest, content) = trailer.split_last_chunk()?;
+    let (rest, at) = rest.split_last_chunk()?;
+    let at = usize::try_from(u32::from_le_bytes(*at)).ok()?;
+    let content = u32::from_le_bytes(*content);
+    if content & INLINE == 0 {
+        *trailer = rest;
+        return Some((at, Content::Blob(content)));
+    }
+    let len = usize::try_from(content & !INLINE).ok()?;
+    let (rest, inline) = rest.split_at_checked(rest.len().checked_sub(len)?)?;
+    *trailer = rest;
+    Some((at, Content::Inline(inline)))
+}
+
+/// What `bytes` have from `offset` on, if anything.
+fn tail(bytes: &[u8], offset: u64) -> Option<(Segment<'_>, u64)> {
+    let bytes = bytes.get(usize::try_from(offset).ok()?..)?;
+    (!bytes.is_empty()).then_some((Segment::Bytes(bytes), bytes.len() as u64))
+}
+
+/// The text that precedes the bytes of an attachment in 1.x.
+pub type AttachmentHeader = heapless::String<HEADER_LEN>;
+
+/// Longest header of an attachment.
+const HEADER_LEN: usize = HEADER.0.len() + DIGITS + HEADER.1.len();
+const HEADER: (&str, &str) =
+    (r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":["wslink_bin"#, r#""]}"#);
+
+/// The 1.x message that announces the attachment with this number in its key.
+///
+/// ```
+/// assert_eq!(
+///     wslink_core::wire::attachment_header(12),
+///     r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":["wslink_bin12"]}"#,
+/// );
+/// ```
+pub fn attachment_header(key: u64) -> AttachmentHeader {
+    let mut header = AttachmentHeader::new();
+    // It has room for every number.
+    let _ = write!(header, "{}{key}{}", HEADER.0, HEADER.1);
+    header
+}
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the message needs {} bytes, there are {}", self.needed, self.available)
+    }
+}
+
+impl core::error::Error for Overflow {}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyNotString => f.write_str("the key of a map cannot be written as a string"),
+            Self::Unsupported(what) => write!(f, "cannot write {what}"),
+            Self::UnknownAttachment(index) => write!(f, "nothing is attached under index {index}"),
+            Self::AttachmentTooLong(index) => {
+                write!(f, "the attachment of index {index} is longer than 4 GiB")
+            }
+            Self::TooManyElements => f.write_str("a list or map of more than 2^32 - 1 elements"),
+            Self::LengthMismatch => {
+                f.write_str("a list or map has not as many elements as it announced")
+            }
+            Self::Custom(message) => f.write_str(message),
+        }
+    }
+}
+
+impl core::error::Error for EncodeError {}
+
+impl serde::ser::Error for EncodeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let mut text = Beginning(heapless::String::new());
+        // It fails when the text is full: then the rest is left out.
+        let _ = write!(text, "{message}");
+        Self::Custom(text.0)
+    }
+}
+
+/// Keeps as many characters as it has room for.
+struct Beginning(heapless::String<64>);
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        s.chars().try_for_each(|c| self.0.push(c).map_err(|_| fmt::Error))
+    }
+}
+
+/// Appends to the text what is formatted.
+struct Raw<'w, 'b>(&'w mut Writer<'b>);
+
+impl fmt::Write for Raw<'_, '_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        self.0.put(s.as_bytes());
+        Ok(())
+    }
+}
+
+/// Appends to the text what is formatted, as the inside of a string.
+struct Quoted<'w, 'b>(&'w mut Writer<'b>);
+
+impl fmt::Write for Quoted<'_, '_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        match self.0.dialect {
+            Dialect::V1 => self.0.put_escaped(s),
+            Dialect::V2 => self.0.put(s.as_bytes()),
+        }
+        Ok(())
+    }
+}
+
+/// How MessagePack announces a kind of value that has a length.
+#[derive(Clone, Copy)]
+struct Header {
+    /// Tag that holds lengths below `fix_end` itself.
+    fix: u8,
+    fix_end: usize,
+    /// Tags with a length of 1, 2 and 4 bytes behind them.
+    one: Option<u8>,
+    two: u8,
+    four: u8,
+}
+
+impl Header {
+    const STR: Self = Self { fix: 0xa0, fix_end: 32, one: Some(0xd9), two: 0xda, four: 0xdb };
+    const BIN: Self = Self { fix: 0, fix_end: 0, one: Some(0xc4), two: 0xc5, four: 0xc6 };
+    const ARRAY: Self = Self { fix: 0x90, fix_end: 16, one: None, two: 0xdc, four: 0xdd };
+    const MAP: Self = Self { fix: 0x80, fix_end: 16, one: None, two: 0xde, four: 0xdf };
+
+    /// The shortest header for `len`, and how many of the bytes it has.
+    fn bytes(self, len: usize) -> ([u8; 5], usize) {
+        // What is longer than 4 bytes can say does not fit any buffer of ours.
+        let [a, b, c, d] = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
+        match (len, self.one) {
+            (0..32, _) if len < self.fix_end => ([self.fix | d, 0, 0, 0, 0], 1),
+            (0..=0xff, Some(one)) => ([one, d, 0, 0, 0], 2),
+            (0..=0xffff, _) => ([self.two, c, d, 0, 0], 3),
+            _ => ([self.four, a, b, c, d], 5),
+        }
+    }
+}
+
+/// Most digits that a `u64` has.
+const DIGITS: usize = 20;
+
+fn decimal(mut value: u64, into: &mut [u8; DIGITS]) -> &[u8] {
+    let mut start = DIGITS;
+    for (at, digit) in into.iter_mut().enumerate().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+        start = at;
+        if value == 0 {
+            break;
+        }
+    }
+    into.get(start..).unwrap_or_default()
+}
