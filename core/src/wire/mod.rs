@@ -12,8 +12,8 @@ pub(crate) mod ser;
 mod value;
 mod writer;
 
-pub use de::DecodeError;
-pub use value::{Reader, Token, Value};
+pub use de::{DecodeError, Reason};
+pub use value::{Entries, Items, Reader, Token, Value};
 pub use writer::{EncodeError, Segment, Segments, Writer};
 
 /// Which of the two wire dialects a connection speaks, told from its first frame.

@@ -1,0 +1,529 @@
+//! JSON text (dialect 1.x), checked and unescaped in place.
+//!
+//! [`clean`] is the only code that looks at what a peer sent; all that read later rely on the
+//! *clean form* it leaves behind:
+//!
+//! - A string is `"`, its content as plain UTF-8, the byte `0xFF`, and spaces up to and including
+//!   the place where its closing quote was. Neither `0xFF` nor `0xFE` occurs in UTF-8, so nothing
+//!   that a peer sends can be taken for either, and a string can be borrowed as it stands.
+//! - An attachment that was named by a string and has arrived is `0xFE`, then offset and length of
+//!   its bytes as two little-endian `u32`, then spaces (written by [`resolve`]).
+//! - All else is as it was sent.
+
+use super::value::Token;
+use super::{MAX_DEPTH, Malformed, MalformedKind};
+
+/// Ends the content of a string in the clean form.
+const STRING_END: u8 = 0xFF;
+/// Begins an attachment in the clean form.
+const ATTACHMENT: u8 = 0xFE;
+/// `0xFE`, offset, length.
+const ATTACHMENT_LEN: usize = 9;
+/// What the strings begin with that name an attachment (`protocol.md` §5).
+const ATTACHMENT_PREFIX: &str = "wslink_bin";
+
+/// Checks that `bytes` are one JSON value and brings them into the clean form, in one pass.
+///
+/// The grammar is RFC 8259, strictly, and the bare words `NaN`, `Infinity` and `-Infinity`, which
+/// upstream's Python servers write (`protocol.md` §5). Whitespace may stand around the value.
+/// `max_depth` is how many lists and maps may stand inside each other: 0 allows scalars only, and
+/// more than [`MAX_DEPTH`] means [`MAX_DEPTH`].
+///
+/// # Errors
+/// The first fault, with its offset in bytes. The strings that end before that offset are in the
+/// clean form already, so a request's `id` can still be read from there.
+pub fn clean(bytes: &mut [u8], max_depth: usize) -> Result<(), Malformed> {
+    let valid = match core::str::from_utf8(bytes) {
+        Ok(text) => text.len(),
+        Err(fault) => fault.valid_up_to(),
+    };
+    let not_utf8 = valid < bytes.len();
+    let text = bytes.get_mut(..valid).unwrap_or_default();
+    let outcome = Cleaner { bytes: text, at: 0, open: Open::new(max_depth) }.run();
+    match outcome {
+        Err(fault) if fault.at < valid => Err(fault),
+        _ if not_utf8 => Err(Malformed { at: valid, kind: MalformedKind::NotUtf8 }),
+        other => other,
+    }
+}
+
+/// Puts attachments into the clean form: each string that names one, unless it is the key of a
+/// map, is given to `lookup`, and replaced if that knows the attachment's offset and length.
+///
+/// `bytes` hold whole values in the clean form. Where `lookup` gives `None` the string stays.
+pub(crate) fn resolve(bytes: &mut [u8], lookup: &mut dyn FnMut(u64) -> Option<(u32, u32)>) {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                let Some(content) = bytes.get(at + 1..).and_then(until_string_end) else { return };
+                let end = at + 1 + content.len() + 1;
+                let number = core::str::from_utf8(content).ok().and_then(attachment_key);
+                if let Some(number) = number
+                    && !bytes.get(end..).is_some_and(begins_with_colon)
+                    && let Some((offset, len)) = lookup(number)
+                    && let Some(place) = bytes.get_mut(at..end)
+                {
+                    place.fill(b' ');
+                    write_attachment(place, offset, len);
+                }
+                at = end;
+            }
+            ATTACHMENT => at += ATTACHMENT_LEN,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The number of the attachment that a string names: `wslink_bin` and a decimal number without
+/// leading zeros. Any other string is just a string.
+pub(crate) fn attachment_key(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix(ATTACHMENT_PREFIX)?;
+    let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    if canonical { digits.parse().ok() } else { None }
+}
+
+/// Takes the token at or after `*at` from the clean form.
+///
+/// Whitespace, commas and colons are skipped: [`clean`] has seen to it that they stand where they
+/// belong. Bytes that never were cleaned give a fault or an odd token, but no more than that.
+pub(crate) fn token<'a>(
+    bytes: &'a [u8],
+    at: &mut usize,
+    attachments: &'a [u8],
+) -> Result<Token<'a>, Malformed> {
+    skip_separators(bytes, at);
+    let (token, len) = token_in(bytes.get(*at..).unwrap_or_default(), attachments)
+        .map_err(|kind| Malformed { at: *at, kind })?;
+    *at += len;
+    Ok(token)
+}
+
+/// The token that `bytes` begin with, and its length.
+fn token_in<'a>(
+    bytes: &'a [u8],
+    attachments: &'a [u8],
+) -> Result<(Token<'a>, usize), MalformedKind> {
+    let (&first, rest) = bytes.split_first().ok_or(MalformedKind::Truncated)?;
+    Ok(match first {
+        b'"' => {
+            let content = until_string_end(rest).ok_or(MalformedKind::Truncated)?;
+            let text = core::str::from_utf8(content).map_err(|_| MalformedKind::NotUtf8)?;
+            (Token::Str(text), content.len() + 2)
+        }
+        b'{' => (Token::Map(None), 1),
+        b'[' => (Token::Seq(None), 1),
+        b'}' | b']' => (Token::End, 1),
+        b'-' if rest.starts_with(b"Infinity") => (Token::Float(f64::NEG_INFINITY), 9),
+        b'-' | b'0'..=b'9' => {
+            let len = number_in(bytes).map_err(|(_, kind)| kind)?;
+            let number = bytes.get(..len).and_then(number_value);
+            (number.ok_or(MalformedKind::Unexpected)?, len)
+        }
+        ATTACHMENT => {
+            let (offset, len) = read_attachment(rest).ok_or(MalformedKind::Truncated)?;
+            let content = attachments.get(offset..).and_then(|from| from.get(..len));
+            (Token::Bytes(content.ok_or(MalformedKind::Unexpected)?), ATTACHMENT_LEN)
+        }
+        _ if bytes.starts_with(b"null") => (Token::Null, 4),
+        _ if bytes.starts_with(b"true") => (Token::Bool(true), 4),
+        _ if bytes.starts_with(b"false") => (Token::Bool(false), 5),
+        _ if bytes.starts_with(b"NaN") => (Token::Float(f64::NAN), 3),
+        _ if bytes.starts_with(b"Infinity") => (Token::Float(f64::INFINITY), 8),
+        _ => return Err(MalformedKind::Unexpected),
+    })
+}
+
+/// Whether the list or map that is being read ends here; takes its closing bracket if so.
+pub(crate) fn take_end(bytes: &[u8], at: &mut usize) -> Result<bool, Malformed> {
+    skip_separators(bytes, at);
+    match bytes.get(*at) {
+        Some(b']' | b'}') => {
+            *at += 1;
+            Ok(true)
+        }
+        Some(_) => Ok(false),
+        None => Err(Malformed { at: *at, kind: MalformedKind::Truncated }),
+    }
+}
+
+/// Moves `*at` over all that may stand between two tokens of the clean form.
+pub(crate) fn skip_separators(bytes: &[u8], at: &mut usize) {
+    while matches!(bytes.get(*at), Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')) {
+        *at += 1;
+    }
+}
+
+/// The value of a text that is a JSON number and nothing else.
+pub(crate) fn number<'a>(text: &[u8]) -> Option<Token<'a>> {
+    if number_in(text) == Ok(text.len()) { number_value(text) } else { None }
+}
+
+/// The value of a JSON number: an integer where it is written as one and fits 64 bits, and the
+/// nearest float otherwise.
+fn number_value<'a>(text: &[u8]) -> Option<Token<'a>> {
+    let text = core::str::from_utf8(text).ok()?;
+    let integer = !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    if integer {
+        if let Ok(small) = text.parse() {
+            return Some(Token::Int(small));
+        }
+        if let Ok(big) = text.parse() {
+            return Some(Token::Uint(big));
+        }
+    }
+    text.parse().ok().map(Token::Float)
+}
+
+/// The pass of [`clean`]. `bytes` are UTF-8.
+struct Cleaner<'b> {
+    bytes: &'b mut [u8],
+    at: usize,
+    open: Open,
+}
+
+/// What may stand at the next byte that is not whitespace.
+#[derive(Clone, Copy)]
+enum Expect {
+    /// A value; in a list, one after a comma.
+    Value,
+    /// The first item of a list, or its end.
+    FirstItem,
+    /// A key, after a comma.
+    Key,
+    /// The first key of a map, or its end.
+    FirstKey,
+    /// What follows a value: a comma, or the end of what it stands in.
+    Next,
+}
+
+impl Cleaner<'_> {
+    fn run(mut self) -> Result<(), Malformed> {
+        let mut expect = Expect::Value;
+        loop {
+            self.skip_space();
+            let Some(byte) = self.peek() else {
+                return match expect {
+                    Expect::Next if self.open.depth == 0 => Ok(()),
+                    _ => Err(self.fault(MalformedKind::Truncated)),
+                };
+            };
+            expect = match (expect, byte) {
+                (Expect::Next, _) if self.open.depth == 0 => {
+                    return Err(self.fault(MalformedKind::Trailing));
+                }
+                (Expect::Next, b',') => {
+                    self.at += 1;
+                    if self.open.in_map() { Expect::Key } else { Expect::Value }
+                }
+                (Expect::Next | Expect::FirstItem, b']') if !self.open.in_map() => self.close(),
+                (Expect::Next | Expect::FirstKey, b'}') if self.open.in_map() => self.close(),
+                (Expect::Next, _) => return Err(self.fault(MalformedKind::Unexpected)),
+                (Expect::Key | Expect::FirstKey, b'"') => {
+                    self.string()?;
+                    self.colon()?;
+                    Expect::Value
+                }
+                (Expect::Key | Expect::FirstKey, first) => {
+                    return Err(self.fault(if begins_value(first) {
+                        MalformedKind::KeyNotString
+                    } else {
+                        MalformedKind::Unexpected
+                    }));
+                }
+                (Expect::Value | Expect::FirstItem, b'[') => self.open(false)?,
+                (Expect::Value | Expect::FirstItem, b'{') => self.open(true)?,
+                (Expect::Value | Expect::FirstItem, _) => {
+                    self.scalar(byte)?;
+                    Expect::Next
+                }
+            };
+        }
+    }
+
+    fn open(&mut self, map: bool) -> Result<Expect, Malformed> {
+        if !self.open.push(map) {
+            return Err(self.fault(MalformedKind::TooDeep));
+        }
+        self.at += 1;
+        Ok(if map { Expect::FirstKey } else { Expect::FirstItem })
+    }
+
+    fn close(&mut self) -> Expect {
+        self.open.pop();
+        self.at += 1;
+        Expect::Next
+    }
+
+    fn colon(&mut self) -> Result<(), Malformed> {
+        self.skip_space();
+        match self.peek() {
+            Some(b':') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(_) => Err(self.fault(MalformedKind::Unexpected)),
+            None => Err(self.fault(MalformedKind::Truncated)),
+        }
+    }
+
+    fn scalar(&mut self, first: u8) -> Result<(), Malformed> {
+        match first {
+            b'"' => self.string(),
+            b'-' if self.bytes.get(self.at + 1) == Some(&b'I') => self.word(b"-Infinity"),
+            b'-' | b'0'..=b'9' => {
+                let len = number_in(self.bytes.get(self.at..).unwrap_or_default())
+                    .map_err(|(len, kind)| Malformed { at: self.at + len, kind })?;
+                self.at += len;
+                Ok(())
+            }
+            b'n' => self.word(b"null"),
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'N' => self.word(b"NaN"),
+            b'I' => self.word(b"Infinity"),
+            _ => Err(self.fault(MalformedKind::Unexpected)),
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
+        for &byte in word {
+            match self.peek() {
+                Some(found) if found == byte => self.at += 1,
+                Some(_) => return Err(self.fault(MalformedKind::Unexpected)),
+                None => return Err(self.fault(MalformedKind::Truncated)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the string that begins here into the clean form. What is written never overtakes
+    /// what is read: each escape is longer than the character it stands for.
+    fn string(&mut self) -> Result<(), Malformed> {
+        self.at += 1;
+        self.at += plain_run(self.bytes.get(self.at..).unwrap_or_default());
+        let mut write = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    if let Some((end, rest)) = self
+                        .bytes
+                        .get_mut(write..self.at)
+                        .and_then(|unused| unused.split_first_mut())
+                    {
+                        *end = STRING_END;
+                        rest.fill(b' ');
+                    }
+                    return Ok(());
+                }
+                Some(b'\\') => {
+                    let (character, len) = escape(self.bytes.get(self.at..).unwrap_or_default())
+                        .map_err(|(len, kind)| Malformed { at: self.at + len, kind })?;
+                    self.at += len;
+                    let mut utf8 = [0; 4];
+                    let utf8 = character.encode_utf8(&mut utf8).as_bytes();
+                    if let Some(place) = self.bytes.get_mut(write..write + utf8.len()) {
+                        place.copy_from_slice(utf8);
+                    }
+                    write += utf8.len();
+                }
+                Some(_) => return Err(self.fault(MalformedKind::Unexpected)),
+                None => return Err(self.fault(MalformedKind::Truncated)),
+            }
+            let run = plain_run(self.bytes.get(self.at..).unwrap_or_default());
+            self.bytes.copy_within(self.at..self.at + run, write);
+            self.at += run;
+            write += run;
+        }
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn fault(&self, kind: MalformedKind) -> Malformed {
+        Malformed { at: self.at, kind }
+    }
+}
+
+/// The lists and maps around the current place, one bit each.
+struct Open {
+    maps: u64,
+    depth: usize,
+    limit: usize,
+}
+
+const _: () = assert!(MAX_DEPTH <= u64::BITS as usize, "one bit a level");
+
+impl Open {
+    fn new(max_depth: usize) -> Self {
+        Self { maps: 0, depth: 0, limit: max_depth.min(MAX_DEPTH) }
+    }
+
+    #[must_use]
+    fn push(&mut self, map: bool) -> bool {
+        if self.depth >= self.limit {
+            return false;
+        }
+        self.maps = self.maps << 1 | u64::from(map);
+        self.depth += 1;
+        true
+    }
+
+    fn pop(&mut self) {
+        self.maps >>= 1;
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn in_map(&self) -> bool {
+        self.maps & 1 == 1
+    }
+}
+
+/// What is wrong, and how many bytes after the place one looks at.
+type FaultAt = (usize, MalformedKind);
+
+/// The character that the escape at the start of `bytes` stands for, and the escape's length.
+fn escape(bytes: &[u8]) -> Result<(char, usize), FaultAt> {
+    let character = match bytes.get(1) {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return unicode_escape(bytes),
+        Some(_) => return Err((1, MalformedKind::Unexpected)),
+        None => return Err((1, MalformedKind::Truncated)),
+    };
+    Ok((character, 2))
+}
+
+/// `\uXXXX`, or two of them that are a surrogate pair.
+fn unicode_escape(bytes: &[u8]) -> Result<(char, usize), FaultAt> {
+    let unit = code_unit(bytes, 2)?;
+    if let Some(character) = char::from_u32(unit) {
+        return Ok((character, 6));
+    }
+    let alone = Err((0, MalformedKind::NotUtf8));
+    if unit >= 0xDC00 {
+        return alone;
+    }
+    for (place, expected) in [(6, b'\\'), (7, b'u')] {
+        match bytes.get(place) {
+            Some(&byte) if byte == expected => {}
+            Some(_) => return alone,
+            None => return Err((place, MalformedKind::Truncated)),
+        }
+    }
+    let low = code_unit(bytes, 8)?;
+    if !(0xDC00..0xE000).contains(&low) {
+        return alone;
+    }
+    let scalar = 0x1_0000 + ((unit & 0x3FF) << 10 | low & 0x3FF);
+    char::from_u32(scalar).map_or(alone, |character| Ok((character, 12)))
+}
+
+/// The four hexadecimal digits at `place`.
+fn code_unit(bytes: &[u8], place: usize) -> Result<u32, FaultAt> {
+    let mut unit = 0;
+    for place in place..place + 4 {
+        let &byte = bytes.get(place).ok_or((place, MalformedKind::Truncated))?;
+        let digit = char::from(byte).to_digit(16).ok_or((place, MalformedKind::Unexpected))?;
+        unit = unit << 4 | digit;
+    }
+    Ok(unit)
+}
+
+/// The length of the number (RFC 8259 §6) that `bytes` begin with.
+fn number_in(bytes: &[u8]) -> Result<usize, FaultAt> {
+    let digits = |from: usize| {
+        let len = bytes.get(from..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit());
+        match len.count() {
+            0 if from < bytes.len() => Err((from, MalformedKind::Unexpected)),
+            0 => Err((from, MalformedKind::Truncated)),
+            len => Ok(from + len),
+        }
+    };
+    let mut end = usize::from(bytes.first() == Some(&b'-'));
+    end = if bytes.get(end) == Some(&b'0') { end + 1 } else { digits(end)? };
+    if bytes.get(end) == Some(&b'.') {
+        end = digits(end + 1)?;
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let signed = matches!(bytes.get(end + 1), Some(b'+' | b'-'));
+        end = digits(end + 1 + usize::from(signed))?;
+    }
+    Ok(end)
+}
+
+fn begins_value(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'-' | b'[' | b'{' | b'n' | b't' | b'f' | b'N' | b'I')
+}
+
+fn begins_with_colon(bytes: &[u8]) -> bool {
+    bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) == Some(&b':')
+}
+
+/// Offset and length of an attachment, from what follows [`ATTACHMENT`].
+fn read_attachment(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (offset, rest) = bytes.split_first_chunk()?;
+    let (len, _) = rest.split_first_chunk()?;
+    let offset = usize::try_from(u32::from_le_bytes(*offset)).ok()?;
+    Some((offset, usize::try_from(u32::from_le_bytes(*len)).ok()?))
+}
+
+/// Writes what [`read_attachment`] reads; the strings that name one are longer than it.
+fn write_attachment(place: &mut [u8], offset: u32, len: u32) {
+    let fields = [ATTACHMENT].into_iter().chain(offset.to_le_bytes()).chain(len.to_le_bytes());
+    for (byte, field) in place.iter_mut().zip(fields) {
+        *byte = field;
+    }
+}
+
+/// The content of the string whose first byte `bytes` begin with.
+fn until_string_end(bytes: &[u8]) -> Option<&[u8]> {
+    let (words, _) = bytes.as_chunks();
+    let skip = run_of(words, |word| any_zero(!word));
+    let len = skip + bytes.get(skip..)?.iter().position(|&byte| byte == STRING_END)?;
+    bytes.get(..len)
+}
+
+/// How many bytes stand for themselves in a JSON string.
+fn plain_run(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks();
+    let skip = run_of(words, |word| {
+        any_zero(word ^ each(b'"'))
+            || any_zero(word ^ each(b'\\'))
+            || word.wrapping_sub(each(0x20)) & !word & each(0x80) != 0
+    });
+    let rest = bytes.get(skip..).unwrap_or_default();
+    skip + rest.iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count()
+}
+
+/// How many bytes stand in the words before the first of which `found` is true: most of a message
+/// is text that nobody has to look at byte by byte.
+fn run_of(words: &[[u8; size_of::<usize>()]], found: impl Fn(usize) -> bool) -> usize {
+    let plain = words.iter().take_while(|word| !found(usize::from_ne_bytes(**word)));
+    plain.count() * size_of::<usize>()
+}
+
+/// A word of which each byte is `byte`.
+const fn each(byte: u8) -> usize {
+    usize::from_ne_bytes([byte; size_of::<usize>()])
+}
+
+/// Whether one of the bytes of a word is zero.
+const fn any_zero(word: usize) -> bool {
+    word.wrapping_sub(each(1)) & !word & each(0x80) != 0
+}
