@@ -1,0 +1,188 @@
+//! What is sent of a message that a [`Writer`](super::Writer) left: text, and blobs at places.
+
+use core::fmt::Write as _;
+
+use super::{DIGITS, Encoded, INLINE};
+use crate::wire::Dialect;
+
+/// What is sent of an [`Encoded`] message, piece by piece.
+///
+/// In 2.x that is the text with the bytes of the blobs spliced in, under one count of offsets:
+/// see [`at`](Self::at). In 1.x it is each [`place`](Self::place) in order and then the
+/// [`text`](Self::text). Bytes that no writer left give `None` or nothing.
+///
+/// ```
+/// use wslink_core::wire::{Dialect, Segment, Segments, Writer};
+///
+/// let mut buffer = [0; 64];
+/// let mut writer = Writer::new(Dialect::V2, &mut buffer, 0, &|_| Some(3));
+/// let list = writer.begin_seq(Some(2)).unwrap();
+/// writer.attachment(0).unwrap();
+/// writer.uint(7);
+/// writer.end(list).unwrap();
+/// let encoded = writer.finish().unwrap();
+///
+/// let message = Segments::new(Dialect::V2, encoded, &buffer);
+/// assert_eq!(message.total(), 7);
+/// assert_eq!(message.at(0, |_| 3), Some((Segment::Bytes(&[0x92, 0xc4, 3]), 3)));
+/// assert_eq!(message.at(4, |_| 3), Some((Segment::Blob { index: 0, offset: 1, len: 2 }, 2)));
+/// assert_eq!(message.at(6, |_| 3), Some((Segment::Bytes(&[7]), 1)));
+/// assert_eq!(message.at(7, |_| 3), None);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Segments<'a> {
+    dialect: Dialect,
+    encoded: Encoded,
+    text: &'a [u8],
+    trailer: &'a [u8],
+}
+
+/// Bytes of a message that lie together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment<'a> {
+    /// These.
+    Bytes(&'a [u8]),
+    /// Those of a blob.
+    Blob {
+        /// Under which index the blob was attached.
+        index: u32,
+        /// Where in the blob they begin.
+        offset: u64,
+        /// How many they are, from `offset` to the end of the blob.
+        len: u64,
+    },
+}
+
+/// Where an attachment goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// 1.x: the number in its attachment key.
+    pub key: u64,
+    /// All of its bytes.
+    pub content: Segment<'a>,
+}
+
+impl<'a> Segments<'a> {
+    /// The segments of a message that a [`Writer`](super::Writer) of `dialect` left at the start of `bytes`.
+    pub fn new(dialect: Dialect, encoded: Encoded, bytes: &'a [u8]) -> Self {
+        let at = |len| usize::try_from(len).unwrap_or(usize::MAX);
+        let (text, len) = (at(encoded.text_len), at(encoded.len));
+        Self {
+            dialect,
+            encoded,
+            text: bytes.get(..text).unwrap_or_default(),
+            trailer: bytes.get(text..len).unwrap_or_default(),
+        }
+    }
+
+    /// The text: in 1.x what the last message of this one's holds.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// Length of the content: in 2.x with the blobs, in 1.x only the text.
+    pub fn total(&self) -> u64 {
+        let text = self.text.len() as u64;
+        match self.dialect {
+            Dialect::V1 => text,
+            Dialect::V2 => text.saturating_add(self.encoded.blob_bytes),
+        }
+    }
+
+    /// The segment that holds `offset` of the content, from there on, and how long it is.
+    /// `blob_len` gives the lengths that were known when the message was written.
+    pub fn at(&self, offset: u64, blob_len: impl Fn(u32) -> u64) -> Option<(Segment<'a>, u64)> {
+        let mut rest = offset;
+        let mut start = 0;
+        if self.dialect == Dialect::V2 {
+            let mut trailer = self.trailer;
+            for _ in 0..self.encoded.places {
+                let (at, content) = split_place(&mut trailer)?;
+                let Content::Blob(index) = content else { return None };
+                let gap = self.text.get(start..at)?;
+                if let Some(found) = tail(gap, rest) {
+                    return Some(found);
+                }
+                rest = rest.checked_sub(gap.len() as u64)?;
+                let len = blob_len(index);
+                if let Some(len) = len.checked_sub(rest).filter(|len| *len > 0) {
+                    return Some((Segment::Blob { index, offset: rest, len }, len));
+                }
+                rest = rest.checked_sub(len)?;
+                start = at;
+            }
+        }
+        tail(self.text.get(start..)?, rest)
+    }
+
+    /// How many places have an attachment.
+    pub fn places(&self) -> u32 {
+        self.encoded.places
+    }
+
+    /// The `k`-th place, from 0.
+    pub fn place(&self, k: u32, blob_len: impl Fn(u32) -> u64) -> Option<Place<'a>> {
+        if k >= self.encoded.places {
+            return None;
+        }
+        let mut trailer = self.trailer;
+        for _ in 0..k {
+            split_place(&mut trailer)?;
+        }
+        let content = match split_place(&mut trailer)?.1 {
+            Content::Blob(index) => Segment::Blob { index, offset: 0, len: blob_len(index) },
+            Content::Inline(bytes) => Segment::Bytes(bytes),
+        };
+        Some(Place { key: self.encoded.first_key.wrapping_add(k.into()), content })
+    }
+}
+
+enum Content<'a> {
+    Blob(u32),
+    Inline(&'a [u8]),
+}
+
+/// Takes the next place off the end of the trailer: its position and content.
+fn split_place<'a>(trailer: &mut &'a [u8]) -> Option<(usize, Content<'a>)> {
+    let (rest, content) = trailer.split_last_chunk()?;
+    let (rest, at) = rest.split_last_chunk()?;
+    let at = usize::try_from(u32::from_le_bytes(*at)).ok()?;
+    let content = u32::from_le_bytes(*content);
+    if content & INLINE == 0 {
+        *trailer = rest;
+        return Some((at, Content::Blob(content)));
+    }
+    let len = usize::try_from(content & !INLINE).ok()?;
+    let (rest, inline) = rest.split_at_checked(rest.len().checked_sub(len)?)?;
+    *trailer = rest;
+    Some((at, Content::Inline(inline)))
+}
+
+/// What `bytes` have from `offset` on, if anything.
+fn tail(bytes: &[u8], offset: u64) -> Option<(Segment<'_>, u64)> {
+    let bytes = bytes.get(usize::try_from(offset).ok()?..)?;
+    (!bytes.is_empty()).then_some((Segment::Bytes(bytes), bytes.len() as u64))
+}
+
+/// The text that precedes the bytes of an attachment in 1.x.
+pub type AttachmentHeader = heapless::String<HEADER_LEN>;
+
+/// Longest header of an attachment.
+const HEADER_LEN: usize = HEADER.0.len() + DIGITS + HEADER.1.len();
+const HEADER: (&str, &str) =
+    (r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":["wslink_bin"#, r#""]}"#);
+
+/// The 1.x message that announces the attachment with this number in its key.
+///
+/// ```
+/// assert_eq!(
+///     wslink_core::wire::attachment_header(12),
+///     r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":["wslink_bin12"]}"#,
+/// );
+/// ```
+pub fn attachment_header(key: u64) -> AttachmentHeader {
+    let mut header = AttachmentHeader::new();
+    // It has room for every number.
+    let _ = write!(header, "{}{key}{}", HEADER.0, HEADER.1);
+    header
+}
