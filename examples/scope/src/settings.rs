@@ -1,0 +1,148 @@
+//! What can be set, and within which ranges.
+
+use core::ops::RangeInclusive;
+use serde::Serialize;
+use wslink_core::{ParamInfo, Params, RpcError};
+
+/// Samples in one division of the screen, which is ten divisions wide.
+const DIVISION: f32 = 50.0;
+
+/// How the generator and the screen are set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Settings {
+    /// Seconds in one division of the screen.
+    pub timebase: f32,
+    /// Volts from the middle to the peak.
+    pub amplitude: f32,
+    /// Hertz.
+    pub frequency: f32,
+    /// Volts in the middle.
+    pub offset: f32,
+    /// The form of a period.
+    pub waveform: Waveform,
+    /// Volts of noise that are added.
+    pub noise: f32,
+}
+
+impl Settings {
+    /// Samples in a second.
+    #[must_use]
+    pub fn rate(&self) -> f32 {
+        DIVISION / self.timebase
+    }
+}
+
+impl Default for Settings {
+    /// Five periods of a slightly noisy sine on the screen.
+    fn default() -> Self {
+        Self {
+            timebase: 0.000_5,
+            amplitude: 1.0,
+            frequency: 1000.0,
+            offset: 0.0,
+            waveform: Waveform::Sine,
+            noise: 0.02,
+        }
+    }
+}
+
+/// The form of a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Waveform {
+    /// A sine.
+    Sine,
+    /// Up in the first half, down in the second.
+    Square,
+    /// Straight up and down.
+    Triangle,
+    /// White noise instead of a period.
+    Noise,
+}
+
+impl Waveform {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sine, Self::Square, Self::Triangle, Self::Noise];
+
+    /// The name that clients use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sine => "sine",
+            Self::Square => "square",
+            Self::Triangle => "triangle",
+            Self::Noise => "noise",
+        }
+    }
+}
+
+/// A wanted change of the settings, checked; what is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Change {
+    timebase: Option<f32>,
+    amplitude: Option<f32>,
+    frequency: Option<f32>,
+    offset: Option<f32>,
+    waveform: Option<Waveform>,
+    noise: Option<f32>,
+}
+
+impl Change {
+    /// The parameters from which a change is read.
+    pub(crate) const PARAMS: &'static [ParamInfo] = &[
+        ParamInfo::optional("timebase"),
+        ParamInfo::optional("amplitude"),
+        ParamInfo::optional("frequency"),
+        ParamInfo::optional("offset"),
+        ParamInfo::optional("waveform"),
+        ParamInfo::optional("noise"),
+    ];
+
+    /// Reads a change; nothing of it is taken if a part is wrong.
+    pub(crate) fn decode(params: &Params<'_>) -> Result<Self, RpcError> {
+        Ok(Self {
+            timebase: number(params, 0, 1e-5..=1.0, "0.00001 to 1 s")?,
+            amplitude: number(params, 1, 0.01..=10.0, "0.01 to 10 V")?,
+            frequency: number(params, 2, 0.1..=1e6, "0.1 to 1000000 Hz")?,
+            offset: number(params, 3, -10.0..=10.0, "-10 to 10 V")?,
+            waveform: waveform(params, 4)?,
+            noise: number(params, 5, 0.0..=10.0, "0 to 10 V")?,
+        })
+    }
+
+    /// The settings after the change.
+    #[must_use]
+    pub fn apply(&self, settings: Settings) -> Settings {
+        Settings {
+            timebase: self.timebase.unwrap_or(settings.timebase),
+            amplitude: self.amplitude.unwrap_or(settings.amplitude),
+            frequency: self.frequency.unwrap_or(settings.frequency),
+            offset: self.offset.unwrap_or(settings.offset),
+            waveform: self.waveform.unwrap_or(settings.waveform),
+            noise: self.noise.unwrap_or(settings.noise),
+        }
+    }
+}
+
+/// The range is said in words: formatting a float would cost a device several KB of flash.
+fn number(
+    params: &Params<'_>,
+    index: usize,
+    range: RangeInclusive<f32>,
+    words: &str,
+) -> Result<Option<f32>, RpcError> {
+    match params.optional(index)? {
+        Some(value) if !range.contains(&value) => {
+            Err(RpcError::invalid_param(Change::PARAMS[index].name, format_args!("not in {words}")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn waveform(params: &Params<'_>, index: usize) -> Result<Option<Waveform>, RpcError> {
+    let Some(name) = params.optional::<&str>(index)? else { return Ok(None) };
+    let known = Waveform::ALL.into_iter().find(|waveform| waveform.name() == name);
+    known.map(Some).ok_or_else(|| {
+        RpcError::invalid_param("waveform", "not one of sine, square, triangle, noise")
+    })
+}
