@@ -527,3 +527,110 @@ const fn each(byte: u8) -> usize {
 const fn any_zero(word: usize) -> bool {
     word.wrapping_sub(each(1)) & !word & each(0x80) != 0
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{Dialect, Value};
+
+    #[test]
+    fn keys_of_attachments() {
+        let cases = [
+            ("wslink_bin0", Some(0)),
+            ("wslink_bin42", Some(42)),
+            ("wslink_bin18446744073709551615", Some(u64::MAX)),
+            ("wslink_bin18446744073709551616", None),
+            ("wslink_bin", None),
+            ("wslink_bin01", None),
+            ("wslink_bin00", None),
+            ("wslink_bin+1", None),
+            ("wslink_bin-1", None),
+            ("wslink_bin1 ", None),
+            (" wslink_bin1", None),
+            ("wslink_bin1x", None),
+            ("Wslink_bin1", None),
+            ("wslink_bin\u{661}", None),
+            ("", None),
+        ];
+        for (text, key) in cases {
+            assert_eq!(attachment_key(text), key, "{text}");
+        }
+    }
+
+    #[test]
+    fn attachments_take_the_place_of_their_names() {
+        let mut text = *br#"{"wslink_bin0" : "wslink_bin0","b":["wslink_bin7", "\u0077slink_bin1"
+            ,"wslink_bin01",{"wslink_bin1":"wslink_bin1"},"wslink_bin18446744073709551615"] } "#;
+        clean(&mut text, 8).unwrap();
+        let mut asked = Vec::new();
+        let mut lookup = |key| {
+            asked.push(key);
+            // Nothing in an attachment's place is taken for text: 0x22 is a quote.
+            match key {
+                0 => Some((0, 0x22)),
+                1 => Some((0x22, 2)),
+                u64::MAX => Some((0x24, 0)),
+                _ => None,
+            }
+        };
+        resolve(&mut text, &mut lookup);
+        // What is resolved stays so, and what is not may be later.
+        resolve(&mut text, &mut lookup);
+        assert_eq!(asked, [0, 7, 1, 1, u64::MAX, 7]);
+
+        let attachments: Vec<u8> = (0..0x24).collect();
+        let value = Value::new(Dialect::V1, &text, &attachments);
+        let entries: Vec<_> = value.entries().collect();
+        assert_eq!(entries[0].0, "wslink_bin0");
+        assert_eq!(entries[0].1.as_bytes(), Some(&attachments[..0x22]));
+        let items: Vec<_> = entries[1].1.items().collect();
+        assert_eq!(items[0].as_str(), Some("wslink_bin7"));
+        assert_eq!(items[1].deserialize(), Ok(&[0x22_u8, 0x23][..]));
+        assert_eq!(items[2].as_str(), Some("wslink_bin01"));
+        let (key, last) = items[3].entries().next().unwrap();
+        assert_eq!((key, last.as_bytes()), ("wslink_bin1", Some(&[0x22, 0x23][..])));
+        assert_eq!(items[4].as_bytes(), Some(&[][..]));
+
+        let value = Value::new(Dialect::V1, &text, &[]);
+        assert_eq!(value.entries().count(), 0, "attachments that are not there");
+    }
+
+    #[test]
+    fn a_bare_attachment() {
+        let mut text = *b"\"wslink_bin3\"";
+        clean(&mut text, 0).unwrap();
+        resolve(&mut text, &mut |_| Some((1, 2)));
+        assert_eq!(&text, b"\xfe\x01\0\0\0\x02\0\0\0    ");
+        let value = Value::new(Dialect::V1, &text, b"abcd");
+        assert_eq!(value.deserialize(), Ok(&b"bc"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn resolve_never_panics(
+            mut bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'"'), Just(STRING_END), Just(ATTACHMENT)], 0..64),
+            place in 0_usize..64,
+            offset in any::<u32>(),
+        ) {
+            let place = place.min(bytes.len());
+            bytes.splice(place..place, *b"\"wslink_bin1\xff ");
+            resolve(&mut bytes, &mut |_| Some((offset, offset)));
+        }
+
+        #[test]
+        fn the_fast_scans_find_what_slow_ones_do(bytes in prop::collection::vec(
+            prop_oneof![8 => 0x1E_u8..=0x80, 1 => any::<u8>(), 1 => Just(STRING_END)], 0..64)
+        ) {
+            let plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+            prop_assert_eq!(plain_run(&bytes), bytes.iter().take_while(plain).count());
+            let end = bytes.iter().position(|byte| *byte == STRING_END);
+            prop_assert_eq!(until_string_end(&bytes).map(<[u8]>::len), end);
+        }
+    }
+}

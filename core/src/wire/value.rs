@@ -368,3 +368,113 @@ pub(crate) fn find_id(dialect: Dialect, prefix: &[u8]) -> Option<&str> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    fn id_in_text(text: &str) -> Option<std::string::String> {
+        let mut bytes = Vec::from(text);
+        let end = json::clean(&mut bytes, 8).map_or_else(|fault| fault.at, |()| text.len());
+        find_id(Dialect::V1, &bytes[..end]).map(Into::into)
+    }
+
+    #[test]
+    fn the_id_before_a_fault() {
+        let cases = [
+            (r#"{"id":"a"}"#, Some("a")),
+            (r#"{"id":"a""#, Some("a")),
+            (r#"{"id":"a"#, None),
+            (r#"{"id":"#, None),
+            (r#"{"id"#, None),
+            (r#"{"x":[{"id":"no"}],"id":"\u0061b" x"#, Some("ab")),
+            (r#"{"x":{"y":"id"},"\u0069d":"a\n","#, Some("a\n")),
+            (r#"{"x":"id","y":"\ud800","id":"late"}"#, None),
+            (r#"{"id":1,"id":"a",]"#, Some("a")),
+            (r#"{"id":["a"],"#, None),
+            (r#"{"id":"a\u00"#, None),
+            (r#"[{"id":"a"}]"#, None),
+            (r#""id""#, None),
+            ("", None),
+        ];
+        for (text, id) in cases {
+            assert_eq!(id_in_text(text).as_deref(), id, "{text}");
+        }
+        let packed = b"\x84\xa1x\x91\x81\xa2id\xa1n\xa2id\xa3abc\xa1y\xc1";
+        for end in 0..packed.len() {
+            let id = find_id(Dialect::V2, &packed[..end]);
+            assert_eq!(id, (end >= 17).then_some("abc"), "{end}");
+        }
+    }
+
+    #[test]
+    fn unchecked_depth_is_an_error() {
+        for (dialect, byte) in [(Dialect::V1, b'['), (Dialect::V2, 0x91)] {
+            let bytes = std::vec![byte; 100_000];
+            let value = Value::new(dialect, &bytes, &[]);
+            let error = value.deserialize::<serde_json::Value>().unwrap_err();
+            assert!(std::format!("{error:?}").contains("TooDeep"), "{error:?}");
+            assert!(value.deserialize::<IgnoredAny>().is_err());
+            assert_eq!(find_id(dialect, &bytes), None);
+        }
+    }
+
+    fn read_in_all_ways(dialect: Dialect, bytes: &[u8]) {
+        let value = Value::new(dialect, bytes, b"attachments");
+        let mut reader = value.reader();
+        let mut before = 0;
+        while reader.next().is_ok() {
+            assert!(before < reader.offset() && reader.offset() <= bytes.len());
+            before = reader.offset();
+        }
+        while reader.value().is_ok() {}
+        for item in value.items() {
+            let _ = item.entries().count();
+        }
+        for (_, entry) in value.entries() {
+            let _ = entry.items().count();
+        }
+        let _ = find_id(dialect, bytes);
+        let _ = value.deserialize::<serde_json::Value>();
+        let _ = value.deserialize::<IgnoredAny>();
+        let _ = value.deserialize::<std::collections::HashMap<u8, Option<&str>>>();
+        let _ = value.deserialize::<Vec<Result<&[u8], ()>>>();
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let telling = b"\"\xff\xfe[]{},:-0.etn\x81\xa2\x91id\xdd\xdf\xc4".to_vec();
+        let byte = prop_oneof![any::<u8>(), prop::sample::select(telling)];
+        prop::collection::vec(byte, 0..48)
+    }
+
+    proptest! {
+        #[test]
+        fn unchecked_bytes_never_panic(bytes in bytes(), map in any::<bool>()) {
+            for dialect in [Dialect::V1, Dialect::V2] {
+                read_in_all_ways(dialect, &bytes);
+                let head: &[u8] = match (dialect, map) {
+                    (Dialect::V1, true) => b"{\"id\xff:",
+                    (Dialect::V1, false) => b"[",
+                    (Dialect::V2, true) => b"\xdf\xff\xff\xff\xff\xa2id",
+                    (Dialect::V2, false) => b"\xdd\xff\xff\xff\xff",
+                };
+                read_in_all_ways(dialect, &[head, &bytes].concat());
+            }
+        }
+
+        #[test]
+        fn what_a_failed_check_leaves_never_panics(bytes in bytes()) {
+            let mut cleaned = bytes.clone();
+            let _ = json::clean(&mut cleaned, 4);
+            read_in_all_ways(Dialect::V1, &cleaned);
+            json::resolve(&mut cleaned, &mut |key| Some((0, u32::try_from(key).ok()?)));
+            read_in_all_ways(Dialect::V1, &cleaned);
+        }
+    }
+}
