@@ -48,7 +48,7 @@ pub trait Timer {
 pub struct Scope<T> {
     timer: T,
     /// Six values that are read and set together, by threads of a desktop as well as on a chip. A
-    /// critical section around a copy of 24 bytes is all that takes, and both have one.
+    /// critical section around a copy of 48 bytes is all that takes, and both have one.
     settings: Mutex<Cell<Settings>>,
 }
 
@@ -132,7 +132,7 @@ impl<T: Timer> Scope<T> {
         }
         Calibration {
             offset: sum / (STEPS * SAMPLES) as f32,
-            gain: (high - low) / (2.0 * settings.amplitude),
+            gain: (high - low) / (2.0 * settings.amplitude as f32),
         }
     }
 }
@@ -245,7 +245,7 @@ pub enum Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Capture {
     /// Samples in a second.
-    pub rate: f32,
+    pub rate: f64,
     /// Which sample is the first at or above the trigger's level.
     pub trigger: Option<u32>,
     /// Little-endian `f32`, in volts.
@@ -258,7 +258,7 @@ pub struct Trace {
     /// Counts the traces, so that a gap can be seen.
     pub n: u32,
     /// Samples in a second.
-    pub rate: f32,
+    pub rate: f64,
     /// Little-endian `f32`, in volts.
     pub samples: Attachment,
 }
@@ -292,6 +292,6 @@ impl Serialize for Digest {
 pub struct Calibration {
     /// Volts in the middle.
     pub offset: f32,
-    /// The swing, in parts of the one that is set.
+    /// The swing, in parts of what is set.
     pub gain: f32,
 }

@@ -5,29 +5,30 @@ use serde::Serialize;
 use wslink_core::{ParamInfo, Params, RpcError};
 
 /// Samples in one division of the screen, which is ten divisions wide.
-const DIVISION: f32 = 50.0;
+const DIVISION: f64 = 50.0;
 
-/// How the generator and the screen are set.
+/// How the generator and the screen are set. Clients are given back exactly what they set, hence the
+/// `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// Seconds in one division of the screen.
-    pub timebase: f32,
+    pub timebase: f64,
     /// Volts from the middle to the peak.
-    pub amplitude: f32,
+    pub amplitude: f64,
     /// Hertz.
-    pub frequency: f32,
+    pub frequency: f64,
     /// Volts in the middle.
-    pub offset: f32,
+    pub offset: f64,
     /// The form of a period.
     pub waveform: Waveform,
     /// Volts of noise that are added.
-    pub noise: f32,
+    pub noise: f64,
 }
 
 impl Settings {
     /// Samples in a second.
     #[must_use]
-    pub fn rate(&self) -> f32 {
+    pub fn rate(&self) -> f64 {
         DIVISION / self.timebase
     }
 }
@@ -79,12 +80,12 @@ impl Waveform {
 /// A wanted change of the settings, checked; what is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Change {
-    timebase: Option<f32>,
-    amplitude: Option<f32>,
-    frequency: Option<f32>,
-    offset: Option<f32>,
+    timebase: Option<f64>,
+    amplitude: Option<f64>,
+    frequency: Option<f64>,
+    offset: Option<f64>,
     waveform: Option<Waveform>,
-    noise: Option<f32>,
+    noise: Option<f64>,
 }
 
 impl Change {
@@ -128,9 +129,9 @@ impl Change {
 fn number(
     params: &Params<'_>,
     index: usize,
-    range: RangeInclusive<f32>,
+    range: RangeInclusive<f64>,
     words: &str,
-) -> Result<Option<f32>, RpcError> {
+) -> Result<Option<f64>, RpcError> {
     match params.optional(index)? {
         Some(value) if !range.contains(&value) => {
             Err(RpcError::invalid_param(Change::PARAMS[index].name, format_args!("not in {words}")))

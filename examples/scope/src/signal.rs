@@ -37,12 +37,12 @@ impl Signal {
             waveform: settings.waveform,
             phase: 0,
             // Whole turns do not show in samples, as with every oscilloscope.
-            step: ((turns - (turns as u32) as f32) * (1_u64 << 32) as f32) as u32,
+            step: ((turns - f64::from(turns as u32)) * (1_u64 << 32) as f64) as u32,
             seed: 0,
             samples,
-            gain: settings.amplitude / ONE as f32,
-            noise: settings.noise / ONE as f32,
-            offset: settings.offset,
+            gain: settings.amplitude as f32 / ONE as f32,
+            noise: settings.noise as f32 / ONE as f32,
+            offset: settings.offset as f32,
         }
     }
 
@@ -228,13 +228,13 @@ mod tests {
     fn a_trigger_lies_where_the_signal_rises() {
         for waveform in [Waveform::Sine, Waveform::Square, Waveform::Triangle] {
             let settings = settings(waveform);
-            for level in [-0.9_f32, -0.25, 0.0, 0.5, 1.0] {
-                let level = settings.offset + level * settings.amplitude;
+            for level in [-0.9, -0.25, 0.0, 0.5, 1.0] {
+                let level = (settings.offset + level * settings.amplitude) as f32;
                 let signal = Signal::new(&settings, 100).triggered(level, 10).unwrap();
                 assert!(signal.sample(9) < level, "{waveform:?} at {level}");
                 assert!(signal.sample(10) >= level, "{waveform:?} at {level}");
             }
-            let top = settings.offset + settings.amplitude;
+            let top = (settings.offset + settings.amplitude) as f32;
             assert_eq!(Signal::new(&settings, 100).triggered(top + 0.1, 0), None);
             assert_eq!(Signal::new(&settings, 100).triggered(-top, 0), None);
         }

@@ -1,0 +1,118 @@
+//! The instrument as launchers see it: its line, its end.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+struct Instrument {
+    child: Child,
+    port: u16,
+    line: String,
+}
+
+fn command(port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_instrument"));
+    command
+        .args(["--port", &port.to_string()])
+        .env_remove("WSLINK_READY_MSG")
+        .env_remove("WSLINK_AUTH_KEY")
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Instrument {
+    fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut child = command(0).args(args).envs(env.iter().copied()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let mut info = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut info).unwrap();
+        let (_, address) = info.split_once("http://127.0.0.1:").unwrap();
+        let port = address.split('/').next().unwrap().parse().unwrap();
+        Self { child, port, line }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Instrument {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_that_it_is_ready() {
+    assert_eq!(Instrument::start(&[], &[]).line, "wslink: Starting factory\n");
+    let told = Instrument::start(&[], &[("WSLINK_READY_MSG", "up and running")]);
+    assert_eq!(told.line, "up and running\n");
+}
+
+#[test]
+fn signals_end_it_gracefully() {
+    for name in ["INT", "TERM"] {
+        let mut instrument = Instrument::start(&[], &[]);
+        // An upgraded connection gets its Close frame: 1001, "going away".
+        let mut client = TcpStream::connect(("127.0.0.1", instrument.port)).unwrap();
+        let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                    Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        client.write_all(head.as_bytes()).unwrap();
+        let mut reader = BufReader::new(client.try_clone().unwrap());
+        let mut status = String::new();
+        reader.read_line(&mut status).unwrap();
+        assert!(status.starts_with("HTTP/1.1 101 "), "{status}");
+        while status != "\r\n" {
+            status.clear();
+            reader.read_line(&mut status).unwrap();
+        }
+
+        instrument.signal(name);
+        let mut close = [0; 4];
+        reader.read_exact(&mut close).unwrap();
+        assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
+        // The client's own Close, masked with zeros.
+        client.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).unwrap();
+
+        assert_eq!(instrument.child.wait().unwrap().code(), Some(0), "after SIG{name}");
+        TcpListener::bind(("127.0.0.1", instrument.port)).unwrap();
+    }
+}
+
+#[test]
+fn a_port_in_use_is_an_error() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let output = command(port).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"", "it is not ready");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}: ")), "{said}");
+}
+
+#[test]
+fn it_ends_when_nobody_comes() {
+    let mut instrument = Instrument::start(&["--timeout", "1"], &[]);
+    assert_eq!(instrument.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn no_log_tells_the_secret() {
+    let key = "a-secret-that-nobody-knows";
+    let output = command(0)
+        .args(["--timeout", "1"])
+        .envs([("RUST_LOG", "trace"), ("WSLINK_AUTH_KEY", key)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("http://"), "{said}");
+    assert!(!said.contains(key), "{said}");
+}
