@@ -30,6 +30,9 @@ pub struct Limits {
     /// Stretches without a gap, of all pending 2.x messages together; one suffices for chunks that
     /// come in order.
     pub ranges: u16,
+    /// How far a 2.x chunk may lie ahead of the number of bytes that have come of its message, so
+    /// that memory grows with what a peer sends, not with what it claims.
+    pub ahead: u32,
     /// 1.x attachments announced or received and not yet named by a call.
     pub attachments: u16,
     /// The receive buffer: pending messages and attachments together.
@@ -83,6 +86,7 @@ impl Config {
                 calls: 32,
                 pending: 8,
                 ranges: 64,
+                ahead: 1 << 20,
                 attachments: 256,
                 receive_bytes: 128 << 20,
                 transmit_bytes: 64 << 20,
@@ -104,6 +108,7 @@ impl Config {
                 calls: 4,
                 pending: 2,
                 ranges: 4,
+                ahead: 1024,
                 attachments: 4,
                 receive_bytes: 1024,
                 transmit_bytes: 2048,

@@ -48,6 +48,8 @@ pub enum Limit {
     Pending,
     /// [`Limits::ranges`](crate::Limits::ranges).
     Ranges,
+    /// [`Limits::ahead`](crate::Limits::ahead).
+    Ahead,
     /// [`Limits::attachments`](crate::Limits::attachments), or the blobs of one answer.
     Attachments,
     /// [`Limits::receive_bytes`](crate::Limits::receive_bytes), or what the buffer holds.
@@ -74,6 +76,7 @@ impl Limit {
             Self::Calls => "calls",
             Self::Pending => "pending",
             Self::Ranges => "ranges",
+            Self::Ahead => "ahead",
             Self::Attachments => "attachments",
             Self::ReceiveBytes => "receive_bytes",
             Self::TransmitBytes => "transmit_bytes",
@@ -135,7 +138,11 @@ impl fmt::Write for ErrorText {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
             if self.0.len() + c.len_utf8() + Self::ELLIPSIS.len() > self.0.capacity() {
-                return self.0.push_str(Self::ELLIPSIS).map_err(|_| fmt::Error).and(Err(fmt::Error));
+                return self
+                    .0
+                    .push_str(Self::ELLIPSIS)
+                    .map_err(|_| fmt::Error)
+                    .and(Err(fmt::Error));
             }
             self.0.push(c).map_err(|_| fmt::Error)?;
         }

@@ -9,6 +9,7 @@ mod arena;
 mod blob;
 mod config;
 mod connection;
+mod envelope;
 mod error;
 mod hub;
 mod memory;

@@ -9,8 +9,13 @@ use core::marker::PhantomData;
 /// engine asks. The engine asks only for bytes that it is about to fill, never for what a peer
 /// merely claims.
 pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> {
-    /// Makes the buffer at least `len` bytes long if it can, keeping its content; what it can't,
-    /// it leaves. The engine looks at the length afterwards and never asks for more than
+    /// The length that [`grow`](Self::grow) can reach; by default what there is.
+    fn capacity(&self) -> usize {
+        self.as_ref().len()
+    }
+
+    /// Makes the buffer at least `len` bytes long, keeping its content. The engine never asks for
+    /// more than [`capacity`](Self::capacity), nor for more than
     /// [`Limits::receive_bytes`](crate::Limits::receive_bytes) or
     /// [`transmit_bytes`](crate::Limits::transmit_bytes).
     fn grow(&mut self, len: usize) {
@@ -38,8 +43,8 @@ pub trait Table<T>: Default + AsRef<[T]> + AsMut<[T]> {
     /// Takes out the item at `index`, moving the later ones up; `None` past the end.
     fn remove(&mut self, index: usize) -> Option<T>;
 
-    /// Takes out all items.
-    fn clear(&mut self);
+    /// Takes out the item at `index`, putting the last in its place; `None` past the end.
+    fn swap_remove(&mut self, index: usize) -> Option<T>;
 }
 
 impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
@@ -55,8 +60,8 @@ impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
         (index < self.len()).then(|| self.remove(index))
     }
 
-    fn clear(&mut self) {
-        self.clear();
+    fn swap_remove(&mut self, index: usize) -> Option<T> {
+        (index < self.len()).then(|| self.swap_remove(index))
     }
 }
 

@@ -269,7 +269,7 @@ impl<'a, B> Cx<'a, B> {
     /// # Errors
     /// As [`Publications::publish`].
     pub fn publish<T: Serialize>(&self, topic: &Topic<T>, value: &T) -> Result<(), PublishError> {
-        self.host.publish(topic.name, Audience::All, &[], &|writer| writer.serialize(value))
+        self.host.publish(topic.name, Audience::All, &[], &|writer| writer.value(value))
     }
 
     /// Publishes to a chosen audience, with attachments that [`Attachment::nth`] names by their
@@ -284,7 +284,7 @@ impl<'a, B> Cx<'a, B> {
         value: &T,
         blobs: &[B],
     ) -> Result<(), PublishError> {
-        self.host.publish(topic.name, audience, blobs, &|writer| writer.serialize(value))
+        self.host.publish(topic.name, audience, blobs, &|writer| writer.value(value))
     }
 }
 
@@ -353,7 +353,7 @@ impl<'a, B> Publications<'a, B> {
         value: &T,
         blobs: &[B],
     ) -> Result<(), PublishError> {
-        self.0.publish(topic.name, audience, blobs, &|writer| writer.serialize(value))
+        self.0.publish(topic.name, audience, blobs, &|writer| writer.value(value))
     }
 }
 

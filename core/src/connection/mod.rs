@@ -4,6 +4,427 @@ mod calls;
 mod event;
 mod inbound;
 mod outbound;
+mod request;
 mod timers;
 
 pub use event::{Body, Buffers, CallId, Entropy, Event, Frame, OpCode, PeerId, Transmit};
+
+use crate::envelope::{write_result, write_welcome};
+use crate::state::Step;
+use crate::wire::{Dialect, MAX_DEPTH};
+use crate::{
+    CloseCode, CloseReason, Config, Hub, Instant, Limit, LimitExceeded, Memory, MethodInfo, Phase,
+    RpcError, SendError, TimeoutReason, UsageError, Verdict, code,
+};
+use calls::Calls;
+use core::fmt;
+use inbound::Inbound;
+use outbound::{Outbound, Taken};
+use serde::Serialize;
+use timers::{Pending, Timers};
+
+/// A server's side of one connection.
+///
+/// It does no I/O and allocates nothing: it is given what happened and asked what to do.
+///
+/// - **A, getters** take `&self` and can be called at any time.
+/// - **B, `handle_*`** tell what happened outside. [`handle_frame`](Self::handle_frame) lends at
+///   most one [`Event`], borrowed from the frame.
+/// - **C, commands** say what the application wants: [`authorize`](Self::authorize),
+///   [`reply`](Self::reply), [`fail`](Self::fail), [`close`](Self::close).
+/// - **D, `poll_*`** tell what to do. After any B or C, poll in this order:
+///   [`poll_event`](Self::poll_event) until `None`, then [`poll_transmit`](Self::poll_transmit)
+///   with [`advance`](Self::advance) until `None` or until the transport takes no more, then
+///   [`poll_timeout`](Self::poll_timeout).
+///
+/// The transport is read while [`has_room`](Self::has_room); where it is not, the peer is held
+/// back. The same inputs give the same frames, byte for byte.
+pub struct Connection<M: Memory> {
+    config: Config,
+    methods: &'static [MethodInfo],
+    peer: PeerId,
+    entropy: Entropy,
+    dialect: Option<Dialect>,
+    phase: Phase,
+    /// Whether a hello was ever accepted, and the hub counts this peer.
+    greeted: bool,
+    joined: Option<Dialect>,
+    /// The hello that waits for its verdict.
+    hello: Option<CallId>,
+    calls: Calls<M>,
+    inbound: Inbound<M>,
+    outbound: Outbound,
+    timers: Timers,
+    /// Why it ends, once it is known; told when it has ended.
+    reason: Option<CloseReason>,
+    told: bool,
+}
+
+impl<M: Memory> Connection<M> {
+    /// A connection whose transport is ready for frames. `methods` are those of the service;
+    /// calls of others are answered here.
+    ///
+    /// # Errors
+    /// [`UsageError::TooSmall`] if the transmit buffer cannot hold one error with an id of the
+    /// longest kind, or the limits allow no message or a deeper nesting than can be followed.
+    pub fn accept(
+        config: Config,
+        methods: &'static [MethodInfo],
+        buffers: Buffers<M::Buffer>,
+        peer: PeerId,
+        entropy: Entropy,
+        now: Instant,
+    ) -> Result<Self, UsageError> {
+        let limits = &config.limits;
+        if usize::from(limits.depth) > MAX_DEPTH {
+            let (needed, available) = (u64::from(limits.depth), MAX_DEPTH as u64);
+            let exceeded = LimitExceeded::new(Limit::Depth, needed, available);
+            return Err(UsageError::TooSmall(exceeded));
+        }
+        let [a, b, c, d, ..] = entropy.0;
+        Ok(Self {
+            config,
+            methods,
+            peer,
+            entropy,
+            dialect: None,
+            phase: Phase::Greeting,
+            greeted: false,
+            joined: None,
+            hello: None,
+            calls: Calls::new(buffers.transmit, limits).map_err(UsageError::TooSmall)?,
+            inbound: Inbound::new(buffers.receive, limits, now),
+            outbound: Outbound::new(peer, limits.max_msg_size, u32::from_le_bytes([a, b, c, d])),
+            timers: Timers::new(config.deadlines, now),
+            reason: None,
+            told: false,
+        })
+    }
+
+    /// Its name within the server.
+    pub const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The dialect, once a data frame has come.
+    pub const fn dialect(&self) -> Option<Dialect> {
+        self.dialect
+    }
+
+    /// Where it stands.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Why it is over, once it is.
+    pub const fn closed(&self) -> Option<CloseReason> {
+        match self.phase {
+            Phase::Closed => self.reason,
+            _ => None,
+        }
+    }
+
+    /// Whether the transport may be read. It may not while all calls are busy, no error would fit
+    /// the transmit buffer, a hello waits for its verdict, or the connection is about to end.
+    pub fn has_room(&self) -> bool {
+        self.phase == Phase::Closing || self.phase.is_reading() && self.calls.has_room()
+    }
+
+    /// Whether an answer to `call` is still wanted.
+    pub fn is_running(&self, call: CallId) -> bool {
+        self.calls.is_running(call)
+    }
+
+    /// Anything came, perhaps not a whole frame yet, or a control frame that the transport dealt
+    /// with.
+    pub const fn handle_alive(&mut self, now: Instant) {
+        self.timers.heard(now);
+    }
+
+    /// The transport met a message above [`Limits::frame`](crate::Limits::frame), of `needed`
+    /// bytes, and did not read it: the peer is sent a Close 1009.
+    pub fn handle_too_big(&mut self, now: Instant, needed: u64) {
+        self.timers.heard(now);
+        let available = self.config.limits.frame.into();
+        self.end(
+            CloseCode::TooBig,
+            "message too big",
+            CloseReason::Limit(LimitExceeded::new(Limit::Frame, needed, available)),
+        );
+    }
+
+    /// The transport met bytes that RFC 6455 does not allow: the peer is sent a Close.
+    pub fn handle_violation(&mut self, now: Instant, code: CloseCode, reason: &'static str) {
+        self.timers.heard(now);
+        self.end(code, reason, CloseReason::Violation(code, reason));
+    }
+
+    /// The transport ended.
+    pub fn handle_eof(&mut self, _now: Instant) {
+        self.over(CloseReason::Eof);
+    }
+
+    /// The transport holds bytes that it could not send.
+    pub fn handle_blocked(&mut self, now: Instant) {
+        self.timers.blocked(now);
+    }
+
+    /// The transport sent some of the bytes that it held.
+    pub const fn handle_written(&mut self, _now: Instant) {
+        self.timers.written();
+    }
+
+    /// Time has passed; acts if a deadline has.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, reason)) = self.next_deadline() {
+            if at > now {
+                break;
+            }
+            match (reason, Timers::outcome(reason)) {
+                (TimeoutReason::Ping, _) => {
+                    self.outbound.ping();
+                    self.timers.pinged(now);
+                }
+                (TimeoutReason::Call, _) => self.calls.expire(now),
+                // Whoever does not listen is not told: upstream ends without a Close too.
+                (TimeoutReason::Pong | TimeoutReason::Write, Some(closed)) => self.over(closed),
+                (TimeoutReason::Close, Some(closed)) => self.over(self.reason.unwrap_or(closed)),
+                (TimeoutReason::Hello, Some(closed)) => {
+                    self.timers.closing(now);
+                    self.end(CloseCode::Policy, "no hello in time", closed);
+                }
+                (_, closed) => {
+                    self.timers.closing(now);
+                    let closed = closed.unwrap_or(CloseReason::Timeout(reason));
+                    self.end(CloseCode::Policy, "a message was not finished in time", closed);
+                }
+            }
+        }
+    }
+
+    /// Answers the hello that [`Event::Hello`] brought.
+    ///
+    /// # Errors
+    /// [`UsageError::NoHello`] if none waits.
+    pub fn authorize(
+        &mut self,
+        _now: Instant,
+        hub: &mut Hub<M>,
+        verdict: Verdict,
+    ) -> Result<(), UsageError> {
+        let (Some(hello), Some(dialect)) = (self.hello.take(), self.dialect) else {
+            return Err(UsageError::NoHello);
+        };
+        let (step, result) = match verdict {
+            Verdict::Accept => {
+                let client_id = client_id(self.entropy);
+                let max_msg_size = self.config.limits.max_msg_size;
+                let write = |writer: &mut crate::wire::Writer<'_>, id: &str| {
+                    write_welcome(writer, id, &client_id, max_msg_size)
+                };
+                let mut none = M::Table::default();
+                let result = self.calls.answer(hello, dialect, 0, &mut none, &write).map(drop);
+                (Step::Accepted, result)
+            }
+            Verdict::Refuse => {
+                let error = RpcError::new(code::UNAUTHORIZED, "Authentication failed");
+                (Step::Refused, self.calls.fail(hello, dialect, &error))
+            }
+        };
+        // Room was kept for it; what went wrong all the same the peer has been told as an error.
+        if result.is_err() {
+            self.step(Step::Refused);
+            return Ok(());
+        }
+        self.step(step);
+        if self.phase.is_authenticated() && !self.greeted {
+            self.greeted = true;
+            self.joined = Some(dialect);
+            hub.join(dialect);
+            self.outbound.start_at(hub.next());
+        }
+        Ok(())
+    }
+
+    /// Answers a call with `value`, in which [`Attachment`](crate::Attachment)s stand for the
+    /// `blobs` of the same place. They are taken (the table is left empty), unless there is no room
+    /// now.
+    ///
+    /// # Errors
+    /// [`SendError::Full`]: nothing was queued, try again after more has been sent. The others
+    /// tell what became of the call; its peer has been answered.
+    pub fn reply<T: Serialize + ?Sized>(
+        &mut self,
+        hub: &mut Hub<M>,
+        call: CallId,
+        value: &T,
+        blobs: &mut M::Table<M::Blob>,
+    ) -> Result<(), SendError> {
+        let dialect = self.dialect.filter(|_| self.is_answering()).ok_or(SendError::Gone)?;
+        self.inbound.reclaim();
+        let write =
+            |writer: &mut crate::wire::Writer<'_>, id: &str| write_result(writer, id, value);
+        let encoded = self.calls.answer(call, dialect, hub.next_key(), blobs, &write)?;
+        if dialect == Dialect::V1 {
+            hub.use_keys(encoded.places);
+        }
+        Ok(())
+    }
+
+    /// Answers a call with an error.
+    ///
+    /// # Errors
+    /// [`SendError::Full`]: try again after more has been sent. [`SendError::Gone`] if no answer is
+    /// wanted any more.
+    pub fn fail(&mut self, call: CallId, error: &RpcError) -> Result<(), SendError> {
+        let dialect = self.dialect.filter(|_| self.is_answering()).ok_or(SendError::Gone)?;
+        self.inbound.reclaim();
+        if !self.calls.is_running(call) {
+            return Err(SendError::Gone);
+        }
+        self.calls.fail(call, dialect, error)
+    }
+
+    /// Ends the connection: nothing more is read, the answers that are queued are sent, then a
+    /// Close. Calls that still run get no answer; wait for them before.
+    pub fn close(&mut self, now: Instant, code: CloseCode, reason: &'static str) {
+        if self.phase.next(Step::Drain) != Some(Phase::Draining) || self.phase == Phase::Draining {
+            return;
+        }
+        self.reason.get_or_insert(CloseReason::Local(code));
+        self.step(Step::Drain);
+        self.outbound.close(code, reason, false);
+        self.timers.closing(now);
+    }
+
+    /// Tells the hub that this peer is gone; to be called once before it is dropped.
+    pub fn leave(&mut self, hub: &mut Hub<M>) {
+        if let Some(dialect) = self.joined.take() {
+            hub.leave(dialect);
+        }
+    }
+
+    /// What has happened that no frame brought.
+    pub fn poll_event(&mut self) -> Option<Event<'static>> {
+        if let Some(call) = self.calls.poll_expired() {
+            return Some(Event::Expired(call));
+        }
+        if let Some(missed) = self.outbound.poll_missed() {
+            return Some(Event::Lagged(missed));
+        }
+        if self.told {
+            return None;
+        }
+        let reason = self.closed()?;
+        self.told = true;
+        Some(Event::Closed(reason))
+    }
+
+    /// Lends the next bytes to send. A frame is lent until it is taken whole; between frames the
+    /// order is: control frames, answers that fit one frame, then publications and larger answers
+    /// in turn. In 2.x each chunk is a frame, in 1.x a message stays together with its attachments.
+    pub fn poll_transmit<'a>(
+        &'a mut self,
+        now: Instant,
+        hub: &'a Hub<M>,
+    ) -> Option<Transmit<'a, M::Blob>> {
+        self.inbound.reclaim();
+        let dialect = self.dialect.unwrap_or(Dialect::V2);
+        self.calls.answer_expired(dialect);
+        if let Err(reason) = self.outbound.prepare(dialect, self.phase, &mut self.calls, hub) {
+            self.over(reason);
+        }
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        if self.outbound.is_waiting() {
+            self.timers.blocked(now);
+        }
+        self.outbound.lend(dialect, &self.calls, hub)
+    }
+
+    /// The transport took `n` bytes of what was lent last.
+    ///
+    /// # Errors
+    /// [`UsageError::AdvancedTooFar`] if that is more than was lent.
+    pub fn advance(&mut self, now: Instant, n: usize) -> Result<(), UsageError> {
+        match self.outbound.advance(n, &mut self.calls).ok_or(UsageError::AdvancedTooFar)? {
+            Taken::Close => {
+                self.timers.closing(now);
+                self.step(Step::CloseSent);
+            }
+            Taken::Part if n == 0 => return Ok(()),
+            _ => {}
+        }
+        self.timers.written();
+        Ok(())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_deadline().map(|(at, _)| at)
+    }
+
+    /// Which deadline that is, for logs.
+    pub fn timeout_reason(&self) -> Option<TimeoutReason> {
+        self.next_deadline().map(|(_, reason)| reason)
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, TimeoutReason)> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        self.timers.next(Pending {
+            greeted: self.greeted,
+            partial: self.inbound.partial(),
+            call: self.calls.deadline(),
+        })
+    }
+
+    /// Whether answers still reach the peer.
+    const fn is_answering(&self) -> bool {
+        !matches!(self.phase, Phase::Closing | Phase::Answering | Phase::Closed)
+    }
+
+    fn step(&mut self, step: Step) {
+        if let Some(next) = self.phase.next(step) {
+            self.phase = next;
+        }
+    }
+
+    /// Sends a Close ahead of all that is queued.
+    fn end(&mut self, code: CloseCode, reason: &'static str, closed: CloseReason) {
+        self.reason.get_or_insert(closed);
+        self.step(Step::Drain);
+        self.outbound.close(code, reason, true);
+    }
+
+    /// It is over without further frames.
+    fn over(&mut self, closed: CloseReason) {
+        self.reason.get_or_insert(closed);
+        self.step(Step::Ended);
+    }
+}
+
+impl<M: Memory> fmt::Debug for Connection<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("dialect", &self.dialect)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `c` and 32 hex digits, as upstream: it must match `\w+`.
+fn client_id(entropy: Entropy) -> heapless::String<33> {
+    let mut id = heapless::String::new();
+    // 33 characters fit.
+    _ = id.push('c');
+    for byte in entropy.0 {
+        for digit in [byte >> 4, byte & 15] {
+            _ = id.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+        }
+    }
+    id
+}

@@ -14,7 +14,11 @@ mod writer;
 
 pub use de::{DecodeError, Reason};
 pub use value::{Entries, Items, Reader, Token, Value};
-pub use writer::{EncodeError, Segment, Segments, Writer};
+pub(crate) use value::{Left, find_id};
+pub use writer::{
+    AttachmentHeader, EncodeError, Encoded, Open, Overflow, Place, Segment, Segments, Writer,
+    attachment_header,
+};
 
 /// Which of the two wire dialects a connection speaks, told from its first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,521 @@
+//! From queued messages to frames: what goes next, and in which pieces.
+
+use super::calls::{Calls, Progress};
+use super::event::{Body, CallId, OpCode, Transmit};
+use super::inbound::{CHUNK_HEADER, ChunkHeader};
+use crate::wire::{Dialect, Encoded, Segment, Segments, attachment_header};
+use crate::{Blob, CloseCode, CloseReason, Hub, Memory, PeerId, Phase};
+
+/// Longest payload of a control frame (RFC 6455 §5.5); the other heads are shorter.
+const SCRATCH: usize = 125;
+
+/// Where the bytes of a frame come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Ping,
+    Pong,
+    Close,
+    Answer(CallId),
+    Publication,
+    /// Ends a fragmented message that is given up.
+    Abandoned,
+}
+
+/// The frame that is lent until it is taken whole.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    source: Source,
+    opcode: OpCode,
+    fin: bool,
+    /// Bytes of the payload that are in the scratch.
+    head: u32,
+    /// Length of the payload.
+    len: u32,
+    taken: u32,
+    /// Bytes that the last poll lent.
+    lent: u32,
+    /// Whether the message ends with this frame, and (1.x) whether the step does.
+    last: bool,
+    last_of_step: bool,
+}
+
+/// A Close to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Close {
+    code: CloseCode,
+    reason: &'static str,
+    /// Ahead of everything that is queued.
+    at_once: bool,
+}
+
+/// What became of a frame that was taken whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Part,
+    Ping,
+    Close,
+    Other,
+}
+
+pub(crate) struct Outbound {
+    peer: PeerId,
+    max_msg_size: u32,
+    frame: Option<UnderWay>,
+    scratch: [u8; SCRATCH],
+    ping: bool,
+    /// Length of the payload in `pong_payload`; a newer ping replaces an unanswered one
+    /// (RFC 6455 §5.5.3).
+    pong: Option<u8>,
+    pong_payload: [u8; SCRATCH],
+    close: Option<Close>,
+    /// Position in the hub's ring.
+    cursor: u64,
+    /// The publication under way is that at `cursor`.
+    publication: Option<Progress>,
+    /// 1.x: nothing but control frames may pass this message.
+    exclusive: Option<Source>,
+    /// Whose turn it is when both wait.
+    bulk_next: bool,
+    missed: u64,
+    next_chunk: u32,
+}
+
+impl Outbound {
+    pub(crate) const fn new(peer: PeerId, max_msg_size: u32, first_chunk: u32) -> Self {
+        Self {
+            peer,
+            max_msg_size,
+            frame: None,
+            scratch: [0; SCRATCH],
+            ping: false,
+            pong: None,
+            pong_payload: [0; SCRATCH],
+            close: None,
+            cursor: 0,
+            publication: None,
+            exclusive: None,
+            bulk_next: false,
+            missed: 0,
+            next_chunk: first_chunk,
+        }
+    }
+
+    pub(crate) const fn ping(&mut self) {
+        self.ping = true;
+    }
+
+    pub(crate) fn pong(&mut self, payload: &[u8]) {
+        let len = payload.len().min(SCRATCH);
+        self.pong_payload[..len].copy_from_slice(&payload[..len]);
+        self.pong = Some(len as u8);
+    }
+
+    /// The first Close that is asked for is the one that is sent; a later one may hurry it.
+    pub(crate) fn close(&mut self, code: CloseCode, reason: &'static str, at_once: bool) {
+        let close = self.close.get_or_insert(Close { code, reason, at_once });
+        close.at_once |= at_once;
+    }
+
+    /// From now on publications are sent, beginning with the next.
+    pub(crate) const fn start_at(&mut self, cursor: u64) {
+        self.cursor = cursor;
+    }
+
+    pub(crate) fn poll_missed(&mut self) -> Option<u64> {
+        let missed = core::mem::take(&mut self.missed);
+        (missed > 0).then_some(missed)
+    }
+
+    /// Whether something is under way that the transport has not taken.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Chooses the next frame, unless one is under way.
+    ///
+    /// # Errors
+    /// The connection cannot go on.
+    pub(crate) fn prepare<M: Memory>(
+        &mut self,
+        dialect: Dialect,
+        phase: Phase,
+        calls: &mut Calls<M>,
+        hub: &Hub<M>,
+    ) -> Result<(), CloseReason> {
+        self.check_publication(dialect, hub)?;
+        if self.frame.is_none() && !matches!(phase, Phase::Closing | Phase::Closed) {
+            self.frame = self.next_frame(dialect, phase, calls, hub);
+        }
+        Ok(())
+    }
+
+    /// Gives up a publication that the hub has passed over.
+    fn check_publication<M: Memory>(
+        &mut self,
+        dialect: Dialect,
+        hub: &Hub<M>,
+    ) -> Result<(), CloseReason> {
+        let Some(progress) = self.publication else { return Ok(()) };
+        if hub.publication(self.cursor, dialect, self.peer).is_some() {
+            return Ok(());
+        }
+        if let Some(frame) = self.frame.filter(|frame| frame.source == Source::Publication) {
+            if frame.taken > 0 {
+                return Err(CloseReason::Lagged);
+            }
+            self.frame = None;
+        }
+        self.publication = None;
+        self.exclusive = None;
+        self.missed += 1;
+        self.cursor += 1;
+        if dialect == Dialect::V1 && progress.offset > 0 {
+            // Half a text cannot be taken back; half an attachment is one that nobody names.
+            if progress.step.is_multiple_of(2) {
+                return Err(CloseReason::Lagged);
+            }
+            self.frame = Some(UnderWay::control(Source::Abandoned, OpCode::Continuation, 0));
+        }
+        Ok(())
+    }
+
+    fn next_frame<M: Memory>(
+        &mut self,
+        dialect: Dialect,
+        phase: Phase,
+        calls: &mut Calls<M>,
+        hub: &Hub<M>,
+    ) -> Option<UnderWay> {
+        if let Some(len) = self.pong.take() {
+            self.scratch = self.pong_payload;
+            return Some(UnderWay::control(Source::Pong, OpCode::Pong, len.into()));
+        }
+        if core::mem::take(&mut self.ping) {
+            return Some(UnderWay::control(Source::Ping, OpCode::Ping, 0));
+        }
+        if let Some(close) = self.close {
+            let drained = !calls.has_answers() && self.publication.is_none();
+            if close.at_once || drained {
+                return Some(self.close_frame(close));
+            }
+        }
+        let source = match self.exclusive {
+            Some(source) => source,
+            None => self.next_source(dialect, phase, calls, hub)?,
+        };
+        match source {
+            Source::Answer(call) => {
+                let next_chunk = &mut self.next_chunk;
+                let mut progress = *calls.progress(call)?;
+                let (message, blobs) = calls.message(call, dialect)?;
+                let frame = cut(
+                    source,
+                    dialect,
+                    &message,
+                    blobs,
+                    &mut progress,
+                    self.max_msg_size,
+                    &mut self.scratch,
+                    next_chunk,
+                );
+                *calls.progress(call)? = progress;
+                self.exclusive = (dialect == Dialect::V1).then_some(source);
+                frame
+            }
+            Source::Publication => {
+                let (message, blobs) = hub.publication(self.cursor, dialect, self.peer)?;
+                let progress = self.publication.get_or_insert_default();
+                let frame = cut(
+                    source,
+                    dialect,
+                    &message,
+                    blobs,
+                    progress,
+                    self.max_msg_size,
+                    &mut self.scratch,
+                    &mut self.next_chunk,
+                );
+                self.exclusive = (dialect == Dialect::V1).then_some(source);
+                frame
+            }
+            _ => None,
+        }
+    }
+
+    /// Answers that fit one frame, then publications and large answers in turn.
+    fn next_source<M: Memory>(
+        &mut self,
+        dialect: Dialect,
+        phase: Phase,
+        calls: &Calls<M>,
+        hub: &Hub<M>,
+    ) -> Option<Source> {
+        let most = piece(dialect, self.max_msg_size) as u64;
+        let small = |_: &Progress, encoded: &Encoded| {
+            u64::from(encoded.text_len) + encoded.blob_bytes <= most
+        };
+        if let Some(call) = calls.next_answer(small) {
+            return Some(Source::Answer(call));
+        }
+        let bulk = calls.next_answer(|_, _| true).map(Source::Answer);
+        let publication = self.pull(dialect, phase, hub).then_some(Source::Publication);
+        let first = if self.bulk_next { bulk.or(publication) } else { publication.or(bulk) };
+        self.bulk_next = first == Some(Source::Publication);
+        first
+    }
+
+    /// Moves to the next publication for this peer, if none is under way.
+    fn pull<M: Memory>(&mut self, dialect: Dialect, phase: Phase, hub: &Hub<M>) -> bool {
+        if self.publication.is_some() {
+            return true;
+        }
+        if !phase.is_authenticated() {
+            return false;
+        }
+        self.missed += hub.first().saturating_sub(self.cursor);
+        self.cursor = self.cursor.max(hub.first());
+        while self.cursor < hub.next() {
+            if hub.publication(self.cursor, dialect, self.peer).is_some() {
+                return true;
+            }
+            self.cursor += 1;
+        }
+        false
+    }
+
+    fn close_frame(&mut self, close: Close) -> UnderWay {
+        let Close { code, reason, .. } = close;
+        let reason = &reason.as_bytes()[..reason.len().min(SCRATCH - 2)];
+        self.scratch[..2].copy_from_slice(&code.number().to_be_bytes());
+        self.scratch[2..2 + reason.len()].copy_from_slice(reason);
+        UnderWay::control(Source::Close, OpCode::Close, 2 + reason.len() as u32)
+    }
+
+    /// Lends what is left of the frame under way.
+    pub(crate) fn lend<'a, M: Memory>(
+        &'a mut self,
+        dialect: Dialect,
+        calls: &'a Calls<M>,
+        hub: &'a Hub<M>,
+    ) -> Option<Transmit<'a, M::Blob>> {
+        let frame = self.frame.as_mut()?;
+        let head = self.scratch.get(frame.taken.min(frame.head) as usize..frame.head as usize)?;
+        let taken = u64::from(frame.taken.saturating_sub(frame.head));
+        let left = (frame.len - frame.taken) as usize - head.len();
+        let body = if left == 0 {
+            Body::Bytes(&[])
+        } else {
+            let (message, blobs, progress) = match frame.source {
+                Source::Answer(call) => {
+                    let (message, blobs) = calls.message(call, dialect)?;
+                    (message, blobs, calls.progress_of(call)?)
+                }
+                Source::Publication => {
+                    let (message, blobs) = hub.publication(self.cursor, dialect, self.peer)?;
+                    (message, blobs, self.publication?)
+                }
+                _ => return None,
+            };
+            body(dialect, &message, blobs, progress, taken, left)?
+        };
+        frame.lent = (head.len() + body.len()) as u32;
+        Some(Transmit {
+            opcode: frame.opcode,
+            fin: frame.fin,
+            len: frame.len as usize,
+            taken: frame.taken as usize,
+            head,
+            body,
+        })
+    }
+
+    /// The transport took `n` of the bytes that were lent; `None` if it says more than that.
+    pub(crate) fn advance<M: Memory>(&mut self, n: usize, calls: &mut Calls<M>) -> Option<Taken> {
+        let Some(frame) = self.frame.as_mut() else { return (n == 0).then_some(Taken::Part) };
+        if n > frame.lent as usize {
+            return None;
+        }
+        frame.taken += n as u32;
+        frame.lent -= n as u32;
+        if frame.taken < frame.len {
+            return Some(Taken::Part);
+        }
+        let frame = *frame;
+        self.frame = None;
+        let content = u64::from(frame.len - frame.head);
+        match frame.source {
+            Source::Ping => return Some(Taken::Ping),
+            Source::Close => return Some(Taken::Close),
+            Source::Pong | Source::Abandoned => {}
+            Source::Answer(call) if frame.last => {
+                self.exclusive = None;
+                calls.finish(call);
+            }
+            Source::Publication if frame.last => {
+                self.exclusive = None;
+                self.publication = None;
+                self.cursor += 1;
+            }
+            Source::Answer(call) => {
+                if let Some(progress) = calls.progress(call) {
+                    progress.advance(content, frame.last_of_step);
+                }
+            }
+            Source::Publication => {
+                if let Some(progress) = &mut self.publication {
+                    progress.advance(content, frame.last_of_step);
+                }
+            }
+        }
+        Some(Taken::Other)
+    }
+}
+
+impl UnderWay {
+    const fn control(source: Source, opcode: OpCode, len: u32) -> Self {
+        Self {
+            source,
+            opcode,
+            fin: true,
+            head: len,
+            len,
+            taken: 0,
+            lent: 0,
+            last: true,
+            last_of_step: true,
+        }
+    }
+}
+
+impl Progress {
+    const fn advance(&mut self, content: u64, last_of_step: bool) {
+        if last_of_step {
+            self.step += 1;
+            self.offset = 0;
+        } else {
+            self.offset += content;
+        }
+    }
+}
+
+/// Most content of a frame.
+fn piece(dialect: Dialect, max_msg_size: u32) -> u32 {
+    match dialect {
+        Dialect::V1 => max_msg_size.max(1),
+        Dialect::V2 => max_msg_size.saturating_sub(CHUNK_HEADER as u32).max(1),
+    }
+}
+
+/// The step of a 1.x message: the header of an attachment, its content, or the text.
+enum Step<'a> {
+    Header(u64),
+    Content(Segment<'a>, u64),
+    Text(&'a [u8]),
+}
+
+fn step<'a, B: Blob>(message: &Segments<'a>, blobs: &[B], progress: Progress) -> Option<Step<'a>> {
+    let nth = progress.step / 2;
+    if nth >= message.places() {
+        return Some(Step::Text(message.text()));
+    }
+    let place = message.place(nth, |index| blob_len(blobs, index))?;
+    Some(match (progress.step % 2, place.content) {
+        (0, _) => Step::Header(place.key),
+        (_, Segment::Bytes(bytes)) => Step::Content(place.content, bytes.len() as u64),
+        (_, Segment::Blob { len, .. }) => Step::Content(place.content, len),
+    })
+}
+
+fn blob_len<B: Blob>(blobs: &[B], index: u32) -> u64 {
+    blobs.get(index as usize).map_or(0, Blob::len)
+}
+
+/// Cuts the next frame off a message, and writes its head.
+#[expect(clippy::too_many_arguments, reason = "the parts are borrowed apart")]
+fn cut<B: Blob>(
+    source: Source,
+    dialect: Dialect,
+    message: &Segments<'_>,
+    blobs: &[B],
+    progress: &mut Progress,
+    max_msg_size: u32,
+    scratch: &mut [u8; SCRATCH],
+    next_chunk: &mut u32,
+) -> Option<UnderWay> {
+    let most = u64::from(piece(dialect, max_msg_size));
+    let frame = |opcode, fin, head: usize, content: u64, last, last_of_step| UnderWay {
+        source,
+        opcode,
+        fin,
+        head: head as u32,
+        len: head as u32 + content as u32,
+        taken: 0,
+        lent: 0,
+        last,
+        last_of_step,
+    };
+    match dialect {
+        Dialect::V2 => {
+            let total = message.total();
+            let content = total.saturating_sub(progress.offset).min(most);
+            let id = *progress.chunk_id.get_or_insert_with(|| {
+                *next_chunk = next_chunk.wrapping_add(1);
+                *next_chunk
+            });
+            // Both fit: the total was checked when the message was encoded.
+            let header = ChunkHeader { id, offset: progress.offset as u32, total: total as u32 };
+            scratch[..CHUNK_HEADER].copy_from_slice(&header.bytes());
+            let last = progress.offset + content >= total;
+            Some(frame(OpCode::Binary, true, CHUNK_HEADER, content, last, false))
+        }
+        Dialect::V1 => {
+            let (opcode, len, is_text) = match step(message, blobs, *progress)? {
+                Step::Header(key) => {
+                    let header = attachment_header(key);
+                    let header = header.as_bytes();
+                    scratch.get_mut(..header.len())?.copy_from_slice(header);
+                    return Some(frame(OpCode::Text, true, header.len(), 0, false, true));
+                }
+                Step::Content(_, len) => (OpCode::Binary, len, false),
+                Step::Text(text) => (OpCode::Text, text.len() as u64, true),
+            };
+            let content = len.saturating_sub(progress.offset).min(most);
+            let fin = progress.offset + content >= len;
+            let opcode = if progress.offset > 0 { OpCode::Continuation } else { opcode };
+            Some(frame(opcode, fin, 0, content, fin && is_text, fin))
+        }
+    }
+}
+
+/// The bytes of a message `taken` bytes behind its progress, at most `left`.
+fn body<'a, B: Blob>(
+    dialect: Dialect,
+    message: &Segments<'a>,
+    blobs: &'a [B],
+    progress: Progress,
+    taken: u64,
+    left: usize,
+) -> Option<Body<'a, B>> {
+    let at = progress.offset + taken;
+    let segment = match dialect {
+        Dialect::V2 => message.at(at, |index| blob_len(blobs, index))?.0,
+        Dialect::V1 => match step(message, blobs, progress)? {
+            Step::Header(_) => return None,
+            Step::Text(text) => Segment::Bytes(text.get(usize::try_from(at).ok()?..)?),
+            Step::Content(Segment::Bytes(bytes), _) => {
+                Segment::Bytes(bytes.get(usize::try_from(at).ok()?..)?)
+            }
+            Step::Content(Segment::Blob { index, offset, len }, _) => {
+                Segment::Blob { index, offset: offset + at, len: len.saturating_sub(at) }
+            }
+        },
+    };
+    Some(match segment {
+        Segment::Bytes(bytes) => Body::Bytes(bytes.get(..left).unwrap_or(bytes)),
+        Segment::Blob { index, offset, len } => Body::Blob {
+            blob: blobs.get(index as usize)?,
+            offset,
+            len: usize::try_from(len).unwrap_or(usize::MAX).min(left),
+        },
+    })
+}

@@ -1,0 +1,373 @@
+//! From whole messages to events: what is asked, and whether it may be.
+
+use super::Connection;
+use super::event::{CallId, Event, Frame};
+use super::inbound::{Beginning, Refusal, Whole};
+use crate::arena::Span;
+use crate::envelope::{Args, Data, Envelope, Field, HELLO, id_len, is_system};
+use crate::state::Step;
+use crate::wire::{Dialect, Malformed, MalformedKind, Value, find_id, json, msgpack};
+use crate::{
+    Call, CloseCode, CloseReason, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, Phase,
+    RpcError, UsageError, code,
+};
+
+/// Where the bytes of a checked message are.
+enum Message<'a> {
+    Text(&'a mut [u8]),
+    Chunk(&'a [u8]),
+    Stored(Span),
+}
+
+impl<'a> Message<'a> {
+    fn bytes<'b>(&'b self, stored: &'b [u8]) -> &'b [u8] {
+        match self {
+            Self::Text(bytes) => bytes,
+            Self::Chunk(bytes) => bytes,
+            Self::Stored(span) => span.of(stored),
+        }
+    }
+
+    fn lend(self, stored: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Text(bytes) => bytes,
+            Self::Chunk(bytes) => bytes,
+            Self::Stored(span) => span.of(stored),
+        }
+    }
+}
+
+/// What a request comes to.
+enum Request {
+    /// An attachment header, a notification, or answered already.
+    Done,
+    Hello,
+    Call(CallId, usize),
+}
+
+impl<M: Memory> Connection<M> {
+    /// A frame came. What it asks is lent, borrowed from the frame or from the receive buffer;
+    /// what can be answered here is.
+    ///
+    /// # Errors
+    /// [`UsageError::NoRoom`] if [`has_room`](Self::has_room) is false and this is not a control
+    /// frame; the frame was not looked at.
+    pub fn handle_frame<'a>(
+        &'a mut self,
+        now: Instant,
+        frame: Frame<'a>,
+    ) -> Result<Option<Event<'a>>, UsageError> {
+        self.inbound.reclaim();
+        self.timers.heard(now);
+        let whole = match frame {
+            Frame::Ping(payload) => {
+                self.outbound.pong(payload);
+                return Ok(None);
+            }
+            Frame::Pong(_) => return Ok(None),
+            Frame::Close(code) => {
+                self.peer_closes(code);
+                return Ok(None);
+            }
+            // What comes between our Close and the peer's is passed over (RFC 6455 §1.4).
+            _ if self.phase == Phase::Closing => return Ok(None),
+            _ if !self.has_room() => return Err(UsageError::NoRoom),
+            Frame::Text { fin, payload } => {
+                if self.dialect == Some(Dialect::V2) && self.greeted {
+                    // Upstream logs and ignores text here.
+                    return Ok(None);
+                }
+                self.dialect = Some(Dialect::V1);
+                let most = self.message_limit();
+                // A refused frame may still hold its id: it is lent to `refuse` then.
+                if fin && payload.len() as u64 > most.available {
+                    let exceeded = LimitExceeded { needed: payload.len() as u64, ..most };
+                    self.refuse(exceeded, Dialect::V1, Message::Text(payload));
+                    return Ok(None);
+                }
+                self.inbound.text(now, fin, payload, most)
+            }
+            Frame::Binary { fin, payload } => {
+                let expecting = self.inbound.is_expecting_attachment();
+                if self.dialect == Some(Dialect::V1) && (self.greeted || expecting) {
+                    let most = self.message_limit();
+                    match self.inbound.attachment(now, fin, payload, most) {
+                        Ok(()) => Ok(None),
+                        Err(refusal) => Err(refusal),
+                    }
+                } else {
+                    self.dialect = Some(Dialect::V2);
+                    let most = self.message_limit();
+                    let result = self.inbound.chunk(now, fin, payload, &self.config.limits, most);
+                    if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
+                        let beginning = payload.get(start..).unwrap_or_default();
+                        self.refuse(exceeded, Dialect::V2, Message::Chunk(beginning));
+                        return Ok(None);
+                    }
+                    result
+                }
+            }
+            Frame::Continuation { fin, payload } => {
+                let most = self.message_limit();
+                self.inbound.continuation(now, fin, payload, &self.config.limits, most)
+            }
+        };
+        match whole {
+            Ok(None) => Ok(None),
+            Ok(Some(Whole::Text(bytes))) => {
+                Ok(self.handle_message(now, Dialect::V1, Message::Text(bytes)))
+            }
+            Ok(Some(Whole::Chunk(bytes))) => {
+                Ok(self.handle_message(now, Dialect::V2, Message::Chunk(bytes)))
+            }
+            Ok(Some(Whole::Stored(dialect, span))) => {
+                Ok(self.handle_message(now, dialect, Message::Stored(span)))
+            }
+            Err(Refusal::Violation(code, reason)) => {
+                self.end(code, reason, CloseReason::Violation(code, reason));
+                Ok(None)
+            }
+            Err(Refusal::Limit(exceeded, beginning)) => {
+                let span = match beginning {
+                    Beginning::Stored(span) => span,
+                    _ => Span::default(),
+                };
+                let dialect = self.dialect.unwrap_or(Dialect::V2);
+                self.refuse(exceeded, dialect, Message::Stored(span));
+                Ok(None)
+            }
+        }
+    }
+
+    fn peer_closes(&mut self, code: Option<u16>) {
+        self.reason.get_or_insert(CloseReason::Peer(code));
+        self.step(Step::CloseReceived);
+        if self.phase == Phase::Answering {
+            self.outbound.close(CloseCode::Normal, "", true);
+        }
+    }
+
+    /// What a message may have now.
+    fn message_limit(&self) -> LimitExceeded {
+        let limits = &self.config.limits;
+        if self.greeted {
+            LimitExceeded::new(Limit::Message, 0, limits.message.into())
+        } else {
+            LimitExceeded::new(Limit::MessageBeforeHello, 0, limits.message_before_hello.into())
+        }
+    }
+
+    fn handle_message<'a>(
+        &'a mut self,
+        now: Instant,
+        dialect: Dialect,
+        mut message: Message<'a>,
+    ) -> Option<Event<'a>> {
+        let depth = usize::from(self.config.limits.depth);
+        let checked = match (&mut message, dialect) {
+            (Message::Text(bytes), _) => json::clean(bytes, depth),
+            (Message::Chunk(bytes), _) => msgpack::check(bytes, depth),
+            (Message::Stored(span), Dialect::V1) => {
+                json::clean(span.of_mut(self.inbound.bytes_mut()), depth)
+            }
+            (Message::Stored(span), Dialect::V2) => {
+                msgpack::check(span.of(self.inbound.bytes()), depth)
+            }
+        };
+        let envelope =
+            checked.and_then(|()| Envelope::read(dialect, message.bytes(self.inbound.bytes())));
+        let envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(malformed) => {
+                self.refuse_malformed(dialect, &message, malformed);
+                return None;
+            }
+        };
+        match self.handle_request(now, dialect, &mut message, &envelope) {
+            Request::Done => None,
+            Request::Hello => {
+                let stored = self.inbound.bytes();
+                let bytes = message.lend(stored);
+                let args = match envelope.args {
+                    Args::List(span) => Some(Value::new(dialect, span.of(bytes), stored)),
+                    _ => None,
+                };
+                Some(Event::Hello(Hello::new(args, None)))
+            }
+            Request::Call(id, index) => {
+                let stored = self.inbound.bytes();
+                let bytes = message.lend(stored);
+                let value = |span: Span| Value::new(dialect, span.of(bytes), stored);
+                let args = match envelope.args {
+                    Args::List(span) => Some(value(span)),
+                    _ => None,
+                };
+                let method = self.methods.get(index)?;
+                Some(Event::Call(Call {
+                    id,
+                    index,
+                    method,
+                    args,
+                    kwargs: envelope.kwargs.map(value),
+                }))
+            }
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        now: Instant,
+        dialect: Dialect,
+        message: &mut Message<'_>,
+        envelope: &Envelope,
+    ) -> Request {
+        let bytes = message.bytes(self.inbound.bytes());
+        if envelope.is_attachment_header(dialect, bytes) {
+            self.expect_attachments(message, envelope);
+            return Request::Done;
+        }
+        let id = match envelope.id {
+            // A notification: upstream never executes it.
+            Field::Missing => return Request::Done,
+            Field::Other => {
+                self.invalid("the id is not a string");
+                return Request::Done;
+            }
+            Field::Text(_) => envelope.id.text(dialect, bytes).unwrap_or_default(),
+        };
+        let most = u64::from(self.config.limits.id);
+        let needed = id_len(dialect, id) as u64;
+        if needed > most {
+            let exceeded = LimitExceeded::new(Limit::Id, needed, most);
+            self.end(CloseCode::Policy, "the id is too long", CloseReason::Limit(exceeded));
+            return Request::Done;
+        }
+        let method = envelope.method.text(dialect, bytes);
+        let refusal = match (method, envelope.args) {
+            (None, _) => Some((code::INVALID_REQUEST, "Invalid request: method is not a string")),
+            (_, Args::Invalid) => {
+                Some((code::INVALID_REQUEST, "Invalid request: args is neither list nor map"))
+            }
+            (Some(HELLO), _) if is_system(id) => None,
+            _ if is_system(id) => Some((code::METHOD_NOT_FOUND, "Unknown system method called")),
+            _ if !self.phase.is_authenticated() => {
+                Some((code::UNAUTHORIZED, "Unauthorized: Skip message processing"))
+            }
+            _ => None,
+        };
+        if let Some((code, text)) = refusal {
+            self.calls.refuse(dialect, id, code, text, Data::None);
+            return Request::Done;
+        }
+        let method = method.unwrap_or_default();
+        if is_system(id) {
+            self.hello = self.calls.open(id, None, None);
+            self.step(Step::Hello);
+            return Request::Hello;
+        }
+        let Some(index) = self.methods.iter().position(|info| info.name == method) else {
+            let text = "Unregistered method called";
+            self.calls.refuse(dialect, id, code::METHOD_NOT_FOUND, text, Data::Text(method));
+            return Request::Done;
+        };
+        let info = self.methods.get(index);
+        let deadline = self.timers.call(info.and_then(|info| info.deadline), now);
+        // There is room: the frame would not have been taken otherwise.
+        let Some(call) = self.calls.open(id, info, deadline) else { return Request::Done };
+        self.step(Step::Call);
+        if dialect == Dialect::V1 {
+            let list = match envelope.args {
+                Args::List(span) => Some(span),
+                _ => None,
+            };
+            let bytes = match message {
+                Message::Text(bytes) => Ok(&mut **bytes),
+                Message::Stored(span) => Err(*span),
+                Message::Chunk(_) => return Request::Call(call, index),
+            };
+            if let Err(exceeded) = self.inbound.resolve(bytes, [list, envelope.kwargs]) {
+                _ = self.calls.fail(call, dialect, &RpcError::from(exceeded));
+                return Request::Done;
+            }
+        }
+        Request::Call(call, index)
+    }
+
+    /// The keys of a 1.x attachment header: so many binary messages follow, in that order. A key of
+    /// another form stands for a message that nobody can name.
+    fn expect_attachments(&mut self, message: &Message<'_>, envelope: &Envelope) {
+        let Args::List(span) = envelope.args else { return };
+        let mut at = 0;
+        loop {
+            let bytes = message.bytes(self.inbound.bytes());
+            let keys = Value::new(Dialect::V1, span.of(bytes), &[]);
+            let Some(key) = keys.items().nth(at) else { return };
+            let key = key.as_str().and_then(json::attachment_key);
+            if let Err(exceeded) = self.inbound.expect(key, &self.config.limits) {
+                let closed = CloseReason::Limit(exceeded);
+                self.end(CloseCode::Policy, "too many attachments", closed);
+                return;
+            }
+            at += 1;
+        }
+    }
+
+    /// A message that is not well-formed, or no envelope.
+    fn refuse_malformed(&mut self, dialect: Dialect, message: &Message<'_>, malformed: Malformed) {
+        let bytes = message.bytes(self.inbound.bytes());
+        let Malformed { at, kind } = malformed;
+        let beginning = bytes.get(..at).unwrap_or(bytes);
+        let id = find_id(dialect, beginning)
+            .filter(|id| id_len(dialect, id) <= usize::from(self.config.limits.id));
+        let Some(id) = id else {
+            return self.invalid("the message is not well-formed");
+        };
+        if kind == MalformedKind::TooDeep {
+            let most = u64::from(self.config.limits.depth);
+            let exceeded = LimitExceeded::new(Limit::Depth, most + 1, most);
+            let text = ErrorText::new(exceeded);
+            self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));
+        } else {
+            let what = match kind {
+                MalformedKind::Truncated => "it ends too early",
+                MalformedKind::NotUtf8 => "a string is not Unicode",
+                MalformedKind::KeyNotString => "a key is not a string",
+                MalformedKind::Trailing => "something follows it",
+                _ => "unexpected byte",
+            };
+            let text = ErrorText::new(format_args!("Parse error: {what} (at byte {at})"));
+            self.calls.refuse(dialect, id, code::PARSE_ERROR, text.as_str(), Data::None);
+        }
+    }
+
+    /// A message that is too much: answered where its id can be read from its beginning.
+    fn refuse(&mut self, exceeded: LimitExceeded, dialect: Dialect, mut message: Message<'_>) {
+        let depth = usize::from(self.config.limits.depth);
+        // Cut off as it is, it is not well-formed; up to the cut it is cleaned.
+        _ = match (&mut message, dialect) {
+            (Message::Text(bytes), _) => json::clean(bytes, depth),
+            (Message::Stored(span), Dialect::V1) => {
+                json::clean(span.of_mut(self.inbound.bytes_mut()), depth)
+            }
+            _ => Ok(()),
+        };
+        let id = find_id(dialect, message.bytes(self.inbound.bytes()))
+            .filter(|id| id_len(dialect, id) <= usize::from(self.config.limits.id));
+        if let Some(id) = id {
+            let text = ErrorText::new(exceeded);
+            self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));
+            return;
+        }
+        let (code, reason) = match exceeded.limit {
+            Limit::Pending | Limit::Ranges | Limit::Ahead => (CloseCode::Policy, "too many chunks"),
+            _ => (CloseCode::TooBig, "message too big"),
+        };
+        self.end(code, reason, CloseReason::Limit(exceeded));
+    }
+
+    /// A message without an id to answer under.
+    fn invalid(&mut self, reason: &'static str) {
+        let code = CloseCode::Invalid;
+        self.end(code, reason, CloseReason::Violation(code, reason));
+    }
+}
