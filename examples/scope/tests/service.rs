@@ -21,6 +21,7 @@ type Device = Fixed<[u8; 4096], Signal, 8>;
 struct Bench<T> {
     scope: Scope<T>,
     connection: Connection<Device>,
+    hub: Hub<Device>,
     peer: PeerId,
     desk: Desk,
 }
@@ -83,7 +84,7 @@ impl<T: Timer> Bench<T> {
         let event = connection.handle_frame(Instant::default(), hello).unwrap();
         assert!(matches!(event, Some(Event::Hello(_))), "{event:?}");
         connection.authorize(Instant::default(), &mut hub, Verdict::Accept).unwrap();
-        Self { scope: Scope::new(timer), connection, peer, desk: Desk::default() }
+        Self { scope: Scope::new(timer), connection, hub, peer, desk: Desk::default() }
     }
 
     /// Decodes a call of `method` with what stands in JSON behind it: `"args": []`.
@@ -95,8 +96,13 @@ impl<T: Timer> Bench<T> {
             Ok(Some(Event::Call(call))) => (call.id, self.scope.decode(&call)),
             other => panic!("{method} {arguments}: {other:?}"),
         };
-        // So that there is a free place for the next one; nobody reads the answer.
-        let _ = self.connection.fail(id, &RpcError::failed("not run"));
+        self.connection.fail(id, &RpcError::failed("not run")).unwrap();
+        // Nobody reads what is sent, but its place is free again.
+        let now = Instant::default();
+        while let Some(frame) = self.connection.poll_transmit(now, &self.hub) {
+            let len = frame.len - frame.taken;
+            self.connection.advance(now, len).unwrap();
+        }
         request
     }
 
