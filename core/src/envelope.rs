@@ -169,12 +169,12 @@ pub(crate) enum Data<'a> {
 
 impl<'a> Data<'a> {
     pub(crate) fn of(error: &'a RpcError, method: &'a str) -> Self {
-        match &error.data {
+        match error.data {
             ErrorData::None => Self::None,
             ErrorData::Method => Self::Text(method),
             ErrorData::Param(name) => Self::Text(name),
-            ErrorData::Exception(text) => Self::Exception { method, exception: text.as_str() },
-            ErrorData::Limit(exceeded) => Self::Limit(*exceeded),
+            ErrorData::Exception => Self::Exception { method, exception: error.text.as_str() },
+            ErrorData::Limit(exceeded) => Self::Limit(exceeded),
         }
     }
 }

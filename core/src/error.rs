@@ -113,9 +113,9 @@ impl Display for LimitExceeded {
 
 impl core::error::Error for LimitExceeded {}
 
-/// Text of an error message: up to 128 bytes; a longer one ends in `…`.
+/// Text of an error message: up to 80 bytes; a longer one ends in `…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ErrorText(heapless::String<128>);
+pub struct ErrorText(heapless::String<80, u8>);
 
 impl ErrorText {
     const ELLIPSIS: &'static str = "…";
@@ -137,14 +137,16 @@ impl ErrorText {
 impl fmt::Write for ErrorText {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
-            if self.0.len() + c.len_utf8() + Self::ELLIPSIS.len() > self.0.capacity() {
+            if self.0.push(c).is_err() {
+                while self.0.len() + Self::ELLIPSIS.len() > self.0.capacity() {
+                    self.0.pop();
+                }
                 return self
                     .0
                     .push_str(Self::ELLIPSIS)
                     .map_err(|_| fmt::Error)
                     .and(Err(fmt::Error));
             }
-            self.0.push(c).map_err(|_| fmt::Error)?;
         }
         Ok(())
     }
@@ -158,8 +160,8 @@ pub(crate) enum ErrorData {
     Method,
     /// The name of a parameter.
     Param(&'static str),
-    /// `{"method", "exception"}`.
-    Exception(ErrorText),
+    /// `{"method", "exception"}`: the text is the exception, and the message is upstream's.
+    Exception,
     Limit(LimitExceeded),
 }
 
@@ -179,32 +181,28 @@ pub(crate) enum ErrorData {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpcError {
-    pub(crate) code: i32,
-    pub(crate) message: ErrorText,
+    code: i32,
+    pub(crate) text: ErrorText,
     pub(crate) data: ErrorData,
 }
 
 impl RpcError {
     /// An error with a code and a message of the application's own, without `data`.
     pub fn new(code: i32, message: impl Display) -> Self {
-        Self { code, message: ErrorText::new(message), data: ErrorData::None }
+        Self { code, text: ErrorText::new(message), data: ErrorData::None }
     }
 
     /// The handler failed: -32001 `Exception raised`, as upstream, with `{"method", "exception"}`
     /// in `data`. Upstream sends its call stack too; here nothing leaks but `exception`.
     pub fn failed(exception: impl Display) -> Self {
-        Self {
-            code: code::EXCEPTION,
-            message: ErrorText::new("Exception raised"),
-            data: ErrorData::Exception(ErrorText::new(exception)),
-        }
+        Self { code: code::EXCEPTION, text: ErrorText::new(exception), data: ErrorData::Exception }
     }
 
     /// An argument does not fit: -32602, the parameter's name in the message and in `data`.
     pub fn invalid_param(name: &'static str, why: impl Display) -> Self {
         Self {
             code: code::INVALID_PARAMS,
-            message: ErrorText::new(format_args!("Invalid params: {name}: {why}")),
+            text: ErrorText::new(format_args!("Invalid params: {name}: {why}")),
             data: ErrorData::Param(name),
         }
     }
@@ -215,7 +213,7 @@ impl RpcError {
     }
 
     pub(crate) fn with_method(code: i32, message: &str) -> Self {
-        Self { code, message: ErrorText::new(message), data: ErrorData::Method }
+        Self { code, text: ErrorText::new(message), data: ErrorData::Method }
     }
 
     /// The code ([`code`] names the standard ones).
@@ -225,15 +223,18 @@ impl RpcError {
 
     /// The message.
     pub fn message(&self) -> &str {
-        self.message.as_str()
+        match self.data {
+            ErrorData::Exception => "Exception raised",
+            _ => self.text.as_str(),
+        }
     }
 }
 
 impl Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message(), self.code)?;
-        if let ErrorData::Exception(text) = &self.data {
-            write!(f, ": {}", text.as_str())?;
+        if self.data == ErrorData::Exception {
+            write!(f, ": {}", self.text.as_str())?;
         }
         Ok(())
     }
@@ -243,11 +244,7 @@ impl core::error::Error for RpcError {}
 
 impl From<LimitExceeded> for RpcError {
     fn from(exceeded: LimitExceeded) -> Self {
-        Self {
-            code: code::LIMIT,
-            message: ErrorText::new(exceeded),
-            data: ErrorData::Limit(exceeded),
-        }
+        Self { code: code::LIMIT, text: ErrorText::new(exceeded), data: ErrorData::Limit(exceeded) }
     }
 }
 
@@ -398,4 +395,25 @@ pub enum TimeoutReason {
     Call,
     /// [`Deadlines::close`](crate::Deadlines::close).
     Close,
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_only_when_it_must_be() {
+        let whole = "x".repeat(80);
+        assert_eq!(ErrorText::new(&whole).as_str(), whole);
+        let cut = ErrorText::new("x".repeat(81));
+        assert_eq!(cut.as_str(), std::format!("{}…", "x".repeat(77)));
+        let wide = ErrorText::new("é".repeat(41));
+        assert_eq!(wide.as_str(), std::format!("{}…", "é".repeat(38)));
+    }
+
+    #[test]
+    fn an_error_stays_small_on_a_small_stack() {
+        assert!(size_of::<RpcError>() <= 128, "{}", size_of::<RpcError>());
+    }
 }

@@ -107,8 +107,9 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Phase::*, Step::*, *};
-    use std::fmt::Write as _;
+    use super::Phase::*;
+    use super::Step::*;
+    use core::fmt::Write as _;
     use std::string::String;
 
     #[test]

@@ -1,43 +1,9 @@
-//! From frames to whole messages: fragments, 1.x attachments, 2.x chunks.
+//! From frames to whole messages: fragments and 1.x attachments; 2.x chunks are in `chunks`.
 
+use super::chunks::{Pending, Range};
 use crate::arena::{Arena, Span, Spans};
 use crate::wire::{Dialect, json};
 use crate::{CloseCode, Instant, Limit, LimitExceeded, Limits, Memory, Table};
-
-/// Length of a chunk's header.
-pub(crate) const CHUNK_HEADER: usize = 12;
-
-/// Three little-endian u32 before the content of a 2.x chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChunkHeader {
-    /// Of the message, the same in all its chunks.
-    pub(crate) id: u32,
-    /// Of this content in the message.
-    pub(crate) offset: u32,
-    /// Size of the message.
-    pub(crate) total: u32,
-}
-
-impl ChunkHeader {
-    pub(crate) fn read(frame: &[u8]) -> Option<(Self, &[u8])> {
-        let (header, content) = frame.split_first_chunk::<CHUNK_HEADER>()?;
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = *header;
-        let header = Self {
-            id: u32::from_le_bytes([a, b, c, d]),
-            offset: u32::from_le_bytes([e, f, g, h]),
-            total: u32::from_le_bytes([i, j, k, l]),
-        };
-        Some((header, content))
-    }
-
-    pub(crate) fn bytes(self) -> [u8; CHUNK_HEADER] {
-        let mut bytes = [0; CHUNK_HEADER];
-        for (field, value) in bytes.chunks_exact_mut(4).zip([self.id, self.offset, self.total]) {
-            field.copy_from_slice(&value.to_le_bytes());
-        }
-        bytes
-    }
-}
 
 /// A message of which the last piece has come.
 pub(crate) enum Whole<'a> {
@@ -97,43 +63,22 @@ enum AttachmentState {
     Used,
 }
 
-/// A 2.x message of which some chunks have come.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    id: u32,
-    total: u32,
-    received: u32,
-    /// Room for its beginning at least.
-    span: Span,
-    touched: Instant,
-    /// Refused: its chunks are counted and passed over.
-    refused: bool,
-}
-
-/// Bytes of a pending message that have come.
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    id: u32,
-    start: u32,
-    end: u32,
-}
-
 pub(crate) struct Inbound<M: Memory> {
-    arena: Arena<M::Buffer>,
-    store: Store<M>,
-    ranges: M::Table<Range>,
+    pub(super) arena: Arena<M::Buffer>,
+    pub(super) store: Store<M>,
+    pub(super) ranges: M::Table<Range>,
     fragments: Fragments,
     /// Last piece of the fragmented message.
     touched: Instant,
 }
 
 /// All that has bytes in the receive buffer.
-struct Store<M: Memory> {
+pub(super) struct Store<M: Memory> {
     fragment: Span,
     /// Lent to the caller until the connection is used again.
-    lent: Span,
+    pub(super) lent: Span,
     attachments: M::Table<Attachment>,
-    pending: M::Table<Pending>,
+    pub(super) pending: M::Table<Pending>,
 }
 
 impl<M: Memory> Spans for Store<M> {
@@ -425,7 +370,7 @@ impl<M: Memory> Inbound<M> {
     }
 
     /// Sees to it that `span` could be `len` bytes long where it lies.
-    fn reserve(
+    pub(super) fn reserve(
         &mut self,
         len: usize,
         span: impl Fn(&mut Store<M>) -> &mut Span,
@@ -448,268 +393,13 @@ impl<M: Memory> Inbound<M> {
         }
         Ok(())
     }
-
-    fn assemble_stored(
-        &mut self,
-        now: Instant,
-        span: Span,
-        limits: &Limits,
-        most: LimitExceeded,
-    ) -> Result<Option<Whole<'static>>, Refusal> {
-        let Some((header, content)) = ChunkHeader::read(span.of(self.arena.bytes())) else {
-            return Err(SHORT_HEADER);
-        };
-        let len = content.len() as u32;
-        let content = Span { start: span.start + CHUNK_HEADER as u32, len };
-        if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
-            return match exceeds(most, len as usize) {
-                Some(exceeded) => Err(Refusal::Limit(exceeded, Beginning::Stored(content))),
-                None => Ok(Some(Whole::Stored(Dialect::V2, content))),
-            };
-        }
-        let beginning = Beginning::Stored(content);
-        let index = self.check_chunk(now, header, len, limits, most, beginning)?;
-        let Some(index) = index else { return Ok(None) };
-        self.make_room(index, header.offset, len, limits, beginning)?;
-        // Room was made behind all spans, or they were moved: look again where the chunk lies.
-        let from = self.store.lent.start as usize + CHUNK_HEADER;
-        let to = (self.store.pending.as_ref()[index].span.start + header.offset) as usize;
-        self.arena.bytes_mut().copy_within(from..from + len as usize, to);
-        self.received(index, len)
-    }
-
-    /// Takes in a chunk that is whole in the caller's frame.
-    fn assemble<'a>(
-        &mut self,
-        now: Instant,
-        frame: &'a [u8],
-        limits: &Limits,
-        most: LimitExceeded,
-    ) -> Result<Option<Whole<'a>>, Refusal> {
-        let Some((header, content)) = ChunkHeader::read(frame) else { return Err(SHORT_HEADER) };
-        let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
-        let beginning = Beginning::Frame(CHUNK_HEADER);
-        if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
-            return match exceeds(most, content.len()) {
-                Some(exceeded) => Err(Refusal::Limit(exceeded, beginning)),
-                None => Ok(Some(Whole::Chunk(content))),
-            };
-        }
-        let index = self.check_chunk(now, header, len, limits, most, beginning)?;
-        let Some(index) = index else { return Ok(None) };
-        self.make_room(index, header.offset, len, limits, beginning)?;
-        let to = (self.store.pending.as_ref()[index].span.start + header.offset) as usize;
-        if let Some(room) = self.arena.bytes_mut().get_mut(to..to + content.len()) {
-            room.copy_from_slice(content);
-        }
-        self.received(index, len)
-    }
-
-    fn find(&self, id: u32) -> Option<usize> {
-        position(self.store.pending.as_ref(), |it| it.id == id)
-    }
-
-    /// Holds a chunk against its message, of which it may be the first; gives the message's index
-    /// if there is something to store.
-    fn check_chunk(
-        &mut self,
-        now: Instant,
-        header: ChunkHeader,
-        len: u32,
-        limits: &Limits,
-        most: LimitExceeded,
-        beginning: Beginning,
-    ) -> Result<Option<usize>, Refusal> {
-        let ChunkHeader { id, offset, total } = header;
-        let violation = |reason| Err(Refusal::Violation(CloseCode::Protocol, reason));
-        if total == 0 {
-            return violation("a chunk of an empty message");
-        }
-        let Some(end) = offset.checked_add(len).filter(|end| *end <= total) else {
-            return violation("a chunk goes beyond its message");
-        };
-        let index = match self.find(id) {
-            Some(index) => index,
-            None => {
-                let pending = &mut self.store.pending;
-                let cap = usize::from(limits.pending).min(pending.capacity());
-                let exceeded = LimitExceeded::new(
-                    Limit::Pending,
-                    pending.as_ref().len() as u64 + 1,
-                    cap as u64,
-                );
-                let entry = Pending {
-                    id,
-                    total,
-                    received: 0,
-                    span: Span::default(),
-                    touched: now,
-                    refused: false,
-                };
-                // Without an entry the further chunks could not be told from those of a new
-                // message: only a Close helps.
-                if pending.as_ref().len() >= cap || pending.push(entry).is_err() {
-                    return Err(Refusal::Limit(exceeded, Beginning::None));
-                }
-                pending.as_ref().len() - 1
-            }
-        };
-        let Some(message) = self.store.pending.as_mut().get_mut(index) else { return Ok(None) };
-        if message.total != total {
-            return violation("a chunk of another total than its message's first");
-        }
-        message.touched = now;
-        if message.refused {
-            message.received = message.received.saturating_add(len);
-            if message.received >= total {
-                _ = self.store.pending.swap_remove(index);
-            }
-            return Ok(None);
-        }
-        let start = if offset == 0 { beginning } else { Beginning::None };
-        if let Some(exceeded) = exceeds(most, total as usize) {
-            let stored = self.beginning(index);
-            self.refuse(index, len);
-            let beginning = if let Beginning::None = stored { start } else { stored };
-            return Err(Refusal::Limit(exceeded, beginning));
-        }
-        if self.ranges.as_ref().iter().any(|it| it.id == id && it.start < end && offset < it.end) {
-            return violation("a chunk overlaps another of its message");
-        }
-        Ok(Some(index))
-    }
-
-    /// What of a pending message has come without a gap.
-    fn beginning(&self, index: usize) -> Beginning {
-        let Some(message) = self.store.pending.as_ref().get(index) else { return Beginning::None };
-        let first = self.ranges.as_ref().iter().find(|it| it.id == message.id && it.start == 0);
-        first.map_or(Beginning::None, |range| {
-            Beginning::Stored(Span { start: message.span.start, len: range.end })
-        })
-    }
-
-    /// Makes room for a chunk and notes that it has come.
-    fn make_room(
-        &mut self,
-        index: usize,
-        offset: u32,
-        len: u32,
-        limits: &Limits,
-        beginning: Beginning,
-    ) -> Result<(), Refusal> {
-        let Some(message) = self.store.pending.as_ref().get(index).copied() else { return Ok(()) };
-        let end = offset + len;
-        let mut refused = None;
-        // What was never received is not made room for, but for what is a little ahead.
-        let ahead = offset.saturating_sub(message.received);
-        if ahead > limits.ahead {
-            refused = Some(LimitExceeded::new(Limit::Ahead, ahead.into(), limits.ahead.into()));
-        } else if end > message.span.len {
-            // A buffer that is there can as well hold the whole message; one that grows grows with
-            // what has come.
-            let whole = message.total as usize <= self.arena.present();
-            let len = if whole {
-                message.total
-            } else {
-                end.max(message.total.min(end.saturating_mul(2)))
-            };
-            fn span<M: Memory>(store: &mut Store<M>, index: usize) -> &mut Span {
-                &mut store.pending.as_mut()[index].span
-            }
-            let room = self.reserve(len as usize, |store| span(store, index)).map(|()| len);
-            let least = |this: &mut Self| this.reserve(end as usize, |store| span(store, index));
-            match room.or_else(|_| least(self).map(|()| end)) {
-                Ok(len) => self.store.pending.as_mut()[index].span.len = len,
-                Err(exceeded) => refused = Some(exceeded),
-            }
-        }
-        if refused.is_none() && len > 0 {
-            refused = self.note(message.id, offset, end, limits).err();
-        }
-        let Some(exceeded) = refused else { return Ok(()) };
-        let stored = self.beginning(index);
-        self.refuse(index, len);
-        let beginning = match stored {
-            Beginning::None if offset == 0 => beginning,
-            stored => stored,
-        };
-        Err(Refusal::Limit(exceeded, beginning))
-    }
-
-    /// Adds a range, joining it with those beside it.
-    fn note(
-        &mut self,
-        id: u32,
-        start: u32,
-        end: u32,
-        limits: &Limits,
-    ) -> Result<(), LimitExceeded> {
-        let before = position(self.ranges.as_ref(), |it| it.id == id && it.end == start);
-        let after = position(self.ranges.as_ref(), |it| it.id == id && it.start == end);
-        let ranges = self.ranges.as_mut();
-        match (before, after) {
-            (Some(before), Some(after)) => {
-                ranges[before].end = ranges[after].end;
-                _ = self.ranges.swap_remove(after);
-            }
-            (Some(before), None) => ranges[before].end = end,
-            (None, Some(after)) => ranges[after].start = start,
-            (None, None) => {
-                let most = usize::from(limits.ranges).min(self.ranges.capacity());
-                let needed = self.ranges.as_ref().len() + 1;
-                let exceeded = LimitExceeded::new(Limit::Ranges, needed as u64, most as u64);
-                if needed > most {
-                    return Err(exceeded);
-                }
-                self.ranges.push(Range { id, start, end }).map_err(|_| exceeded)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts a chunk; gives the message when it was the last.
-    fn received(&mut self, index: usize, len: u32) -> Result<Option<Whole<'static>>, Refusal> {
-        let Some(message) = self.store.pending.as_mut().get_mut(index) else { return Ok(None) };
-        message.received += len;
-        if message.received < message.total {
-            return Ok(None);
-        }
-        let span = Span { start: message.span.start, len: message.total };
-        let id = message.id;
-        self.forget(id);
-        _ = self.store.pending.swap_remove(index);
-        self.store.lent = span;
-        Ok(Some(Whole::Stored(Dialect::V2, span)))
-    }
-
-    /// Frees the bytes of a message; what still comes of it is passed over.
-    fn refuse(&mut self, index: usize, len: u32) {
-        let Some(message) = self.store.pending.as_mut().get_mut(index) else { return };
-        message.refused = true;
-        message.received = message.received.saturating_add(len);
-        message.span = Span::default();
-        let (id, complete) = (message.id, message.received >= message.total);
-        self.forget(id);
-        if complete {
-            _ = self.store.pending.swap_remove(index);
-        }
-    }
-
-    fn forget(&mut self, id: u32) {
-        while let Some(range) = position(self.ranges.as_ref(), |it| it.id == id) {
-            _ = self.ranges.swap_remove(range);
-        }
-    }
 }
-
-const SHORT_HEADER: Refusal =
-    Refusal::Violation(CloseCode::Protocol, "a chunk of less than its header's 12 bytes");
 
 fn frame_limit(limits: &Limits) -> LimitExceeded {
     LimitExceeded::new(Limit::Frame, 0, limits.frame.into())
 }
 
-fn exceeds(most: LimitExceeded, len: usize) -> Option<LimitExceeded> {
+pub(super) fn exceeds(most: LimitExceeded, len: usize) -> Option<LimitExceeded> {
     (len as u64 > most.available).then_some(LimitExceeded { needed: len as u64, ..most })
 }
 
@@ -717,6 +407,6 @@ fn expected<M: Memory>(store: &Store<M>) -> Option<usize> {
     position(store.attachments.as_ref(), |it| it.state == AttachmentState::Expected)
 }
 
-fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {
+pub(super) fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {
     list.iter().position(is)
 }

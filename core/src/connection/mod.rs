@@ -1,6 +1,7 @@
 //! One peer's connection: lend, take, pull.
 
 mod calls;
+mod chunks;
 mod event;
 mod inbound;
 mod outbound;

@@ -1,8 +1,8 @@
 //! From queued messages to frames: what goes next, and in which pieces.
 
 use super::calls::{Calls, Progress};
+use super::chunks::{CHUNK_HEADER, ChunkHeader};
 use super::event::{Body, CallId, OpCode, Transmit};
-use super::inbound::{CHUNK_HEADER, ChunkHeader};
 use crate::wire::{Dialect, Encoded, Segment, Segments, attachment_header};
 use crate::{Blob, CloseCode, CloseReason, Hub, Memory, PeerId, Phase};
 
