@@ -89,13 +89,24 @@ impl Signal {
     fn volts(&self, phase: u32, index: u32) -> f32 {
         let value = match self.waveform {
             Waveform::Sine => sine(phase),
-            Waveform::Square if phase >> 31 == 0 => ONE,
-            Waveform::Square => -ONE,
+            Waveform::Square => square(phase),
             Waveform::Triangle => triangle(phase),
             Waveform::Noise => noise(!self.seed, index),
         };
+        self.scale(value, index)
+    }
+
+    fn scale(&self, value: i32, index: u32) -> f32 {
         let clean = self.offset + value as f32 * self.gain;
         if self.noise == 0.0 { clean } else { clean + noise(self.seed, index) as f32 * self.noise }
+    }
+
+    fn fill(&self, into: &mut [[u8; 4]], from: u32, value: impl Fn(u32, u32) -> i32) {
+        let mut phase = self.phase.wrapping_add(self.step.wrapping_mul(from));
+        for (sample, index) in into.iter_mut().zip(from..) {
+            *sample = self.scale(value(phase, index), index).to_le_bytes();
+            phase = phase.wrapping_add(self.step);
+        }
     }
 }
 
@@ -117,18 +128,26 @@ impl Blob for Signal {
             front.copy_from_slice(&bytes[cut..cut + front.len()]);
             index += 1;
         }
-        let mut samples = whole.chunks_exact_mut(4);
-        for sample in &mut samples {
-            sample.copy_from_slice(&self.sample(index).to_le_bytes());
-            index += 1;
+        let (whole, back) = whole.as_chunks_mut();
+        // One loop for each waveform: that is several times as fast as asking in each round.
+        match self.waveform {
+            Waveform::Sine => self.fill(whole, index, |phase, _| sine(phase)),
+            Waveform::Square => self.fill(whole, index, |phase, _| square(phase)),
+            Waveform::Triangle => self.fill(whole, index, |phase, _| triangle(phase)),
+            Waveform::Noise => self.fill(whole, index, |_, index| noise(!self.seed, index)),
         }
-        let back = samples.into_remainder();
+        index += whole.len() as u32;
         if !back.is_empty() {
             let bytes = self.sample(index).to_le_bytes();
             back.copy_from_slice(&bytes[..back.len()]);
         }
         count
     }
+}
+
+/// 1 in the first half of a turn, -1 in the second.
+const fn square(phase: u32) -> i32 {
+    if phase >> 31 == 0 { ONE } else { -ONE }
 }
 
 /// From 0 up to 1 in the first quarter of a turn, down to -1 at three quarters, back to 0.
@@ -141,13 +160,18 @@ const fn triangle(phase: u32) -> i32 {
 /// A polynomial of the seventh degree over the triangle, exact at its tips, elsewhere to within
 /// 7e-7.
 const fn sine(phase: u32) -> i32 {
-    let x = triangle(phase) as i64;
-    let square = (x * x) >> 30;
-    let mut sum = -4_641_343_i64;
-    sum = 85_274_807 + ((sum * square) >> 30);
-    sum = -693_514_909 + ((sum * square) >> 30);
-    sum = 1_686_623_269 + ((sum * square) >> 30);
-    ((sum * x) >> 30) as i32
+    /// Halves the scale of `a` when `b` has 31 bits behind the point.
+    const fn times(a: u32, b: u32) -> u32 {
+        ((a as u64 * b as u64) >> 32) as u32
+    }
+    let triangle = triangle(phase);
+    let x = triangle.unsigned_abs() << 1;
+    let square = times(x, x) << 1;
+    let mut sum = 85_274_807 - times(4_641_343 << 1, square);
+    sum = 693_514_909 - times(sum << 1, square);
+    sum = 1_686_623_269 - times(sum << 1, square);
+    let value = times(sum << 1, x) as i32;
+    if triangle < 0 { -value } else { value }
 }
 
 /// From -1 to 1, evenly: the hash of an index ("lowbias32" of Chris Wellons, public domain).

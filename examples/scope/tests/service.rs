@@ -138,7 +138,7 @@ struct Flies {
 impl Timer for Flies {
     async fn after(&self, _: Duration) {
         if self.rounds.fetch_add(1, Ordering::SeqCst) == 3 {
-            pending().await;
+            pending::<()>().await;
         }
     }
 }
