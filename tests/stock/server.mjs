@@ -2,7 +2,6 @@
 
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
-import { createInterface } from 'node:readline';
 import { within } from './clients.mjs';
 
 const READY = 'wslink: Starting factory';
@@ -32,7 +31,7 @@ class Server {
   constructor(binary, port) {
     this.port = port;
     this.url = `ws://127.0.0.1:${port}/ws`;
-    this.output = [];
+    this.output = '';
     this.process = spawn(binary, ['--host', '127.0.0.1', '--port', String(port)], {
       // A 1.x client sends an attachment as one WebSocket message: the largest here has 5 MB.
       env: { ...process.env, WSLINK_MAX_MSG_SIZE: String(8 * 1024 * 1024) },
@@ -47,12 +46,13 @@ class Server {
   ready() {
     const ready = new Promise((resolve, reject) => {
       for (const stream of [this.process.stdout, this.process.stderr]) {
-        createInterface({ input: stream }).on('line', (line) => {
-          this.output.push(line);
-          if (stream === this.process.stdout && line.includes(READY)) resolve();
+        stream.setEncoding('utf8');
+        stream.on('data', (text) => {
+          this.output += text;
+          if (this.output.includes(READY)) resolve();
         });
       }
-      this.ended.then((how) => reject(new Error(`the server ${how}\n${this.output.join('\n')}`)));
+      this.ended.then((how) => reject(new Error(`the server ${how}\n${this.output}`)));
     });
     return within(ready, `the server's line "${READY}"`);
   }
