@@ -7,6 +7,8 @@ use clap::Parser;
 use core::borrow::Borrow;
 use core::error::Error;
 use core::time::Duration;
+use env_logger::Env;
+use log::LevelFilter;
 use smol::future;
 use smol::net::TcpListener;
 use smol::stream::StreamExt as _;
@@ -50,9 +52,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_target(false)
-        .init();
+    start_logging();
     let arguments = Arguments::parse();
     let scope = Scope::new(SmolTimer);
     let end = if arguments.test_methods {
@@ -86,22 +86,30 @@ where
 
     let server = Server::new(service, options);
     let scope: &Scope<SmolTimer> = server.service().borrow();
-    let publisher = server.publisher();
     let serving = async {
-        server.run(listener).await?;
+        let ended = server.run(listener).await;
+        log::info!("{ended:?}");
         Ok(())
     };
     let sampling = async {
-        let Err(error) = scope.run(publisher.publications(), PERIOD).await;
+        let Err(error) = scope.run(server.publications(), PERIOD).await;
         Err(error.into())
     };
     let stopping = async {
         while signals.next().await.is_some() {
-            server.stopper().stop();
+            server.stop();
         }
         future::pending().await
     };
     future::or(serving, future::or(sampling, stopping)).await
+}
+
+/// `RUST_LOG` says how much; but no more of tungstenite, which would log whole messages.
+fn start_logging() {
+    env_logger::Builder::from_env(Env::default().default_filter_or("info"))
+        .filter_module("tungstenite", LevelFilter::Info)
+        .format_target(false)
+        .init();
 }
 
 #[cfg(unix)]
