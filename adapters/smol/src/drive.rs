@@ -1,0 +1,554 @@
+//! One connection: everything that can happen to it, in one place.
+
+use crate::calls::{self, Answer, Borrowed, Started};
+use crate::socket::{BATCH, Incoming, Socket};
+use crate::transmit::{self, Pieces};
+use crate::{Heap, HeapBuffer};
+use bytes::Bytes;
+use core::future::poll_fn;
+use core::panic::AssertUnwindSafe;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use event_listener::EventListener;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{FuturesUnordered, Stream as _};
+use smol::Timer;
+use smol::io::{AsyncRead, AsyncWrite};
+use std::panic::catch_unwind;
+use wslink_core::{
+    Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant, PeerId,
+    Phase, SendError, Service, UsageError, Verdict,
+};
+
+/// Frames that are read, or batches that are written, before the others get their turn.
+const TURN: usize = 32;
+
+/// How long buffers stay grown after something large has passed.
+const SLIM_AFTER: Duration = Duration::from_secs(1);
+
+/// Drives a WebSocket whose handshake is over until it ends. `read_ahead` are bytes that were
+/// read behind the handshake.
+pub(crate) async fn drive<S, T>(
+    server: Borrowed<'_, S>,
+    stream: T,
+    read_ahead: Bytes,
+    entropy: Entropy,
+) where
+    S: Service<Blob: Send + 'static>,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let peer = server.shared.hub().next_peer();
+    let start = |started, request| calls::run(server, started, request);
+    let judge = |args| calls::judge(server, peer, args);
+    match Driver::new(server, peer, stream, &read_ahead, entropy, start, judge) {
+        Ok(mut driver) => {
+            drop(read_ahead);
+            log::info!("{peer} connected");
+            poll_fn(|cx| driver.poll(cx)).await;
+        }
+        Err(error) => log::error!("{peer} was not served: {error}"),
+    }
+}
+
+/// A connection with all that runs for it. `C` is the future of a call, `H` that of a hello.
+struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
+    server: Borrowed<'s, S>,
+    peer: PeerId,
+    conn: Connection<Heap<S::Blob>>,
+    socket: Socket<T>,
+    pieces: Pieces,
+    start: N,
+    judge: J,
+
+    hello: Option<Pin<Box<H>>>,
+    /// Calls that run. Made with the first one, since it costs as much as a call.
+    running: Option<FuturesUnordered<Abortable<C>>>,
+    handles: Vec<(CallId, AbortHandle)>,
+    /// An answer that found no room. While there is one, nothing more is read or run.
+    kept: Option<(Started, Answer<S>)>,
+    /// Something was sent, so there may be room now.
+    retry: bool,
+
+    /// Wakes this connection when something was published or the server stops.
+    news: EventListener,
+    timer: Timer,
+    /// What the timer is set to; at or before the next deadline, to be set again but rarely.
+    armed: Option<Instant>,
+    slim_at: Option<Instant>,
+    /// The server stops, and running calls have until then.
+    grace: Option<Instant>,
+    seen: (u64, u64),
+
+    /// What comes in can't be read as frames any more, or need not.
+    deaf: bool,
+    /// The peer has ended its stream.
+    eof: bool,
+    shut: bool,
+    opened: bool,
+    ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy)]
+struct Ended {
+    reason: CloseReason,
+    /// Until when what was queued may still leave.
+    until: Instant,
+}
+
+impl<'s, S, T, C, H, N, J> Driver<'s, S, T, C, H, N, J>
+where
+    S: Service<Blob: Send + 'static>,
+    T: AsyncRead + AsyncWrite + Unpin,
+    C: Future<Output = (Started, Answer<S>)>,
+    H: Future<Output = Verdict>,
+    N: Fn(Started, S::Request) -> C,
+    J: Fn(Option<Vec<u8>>) -> H,
+{
+    fn new(
+        server: Borrowed<'s, S>,
+        peer: PeerId,
+        stream: T,
+        read_ahead: &[u8],
+        entropy: Entropy,
+        start: N,
+        judge: J,
+    ) -> Result<Self, UsageError> {
+        let config = server.options.config;
+        let buffers = Buffers { receive: HeapBuffer::default(), transmit: HeapBuffer::default() };
+        let now = server.shared.control.now();
+        let conn = Connection::accept(config, S::METHODS, buffers, peer, entropy, now)?;
+        // The engine answers a hello that is a little too big; only what is out of all
+        // proportion is not let in at all.
+        let limits = config.limits;
+        let before_hello = limits.message_before_hello.saturating_mul(2).max(16 << 10);
+        let limit = u64::from(before_hello.min(limits.frame));
+        let most = usize::try_from(limits.frame).unwrap_or(usize::MAX);
+        Ok(Self {
+            server,
+            peer,
+            conn,
+            socket: Socket::new(stream, read_ahead, limit, most),
+            pieces: Pieces::default(),
+            start,
+            judge,
+            hello: None,
+            running: None,
+            handles: Vec::new(),
+            kept: None,
+            retry: false,
+            news: server.shared.control.listen(),
+            timer: Timer::never(),
+            armed: None,
+            slim_at: None,
+            grace: None,
+            seen: (0, 0),
+            deaf: false,
+            eof: false,
+            shut: false,
+            opened: false,
+            ended: None,
+        })
+    }
+
+    /// One round after the other, until a round finds nothing to do.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURN {
+            let now = self.server.shared.control.now();
+            // First the listener, then a look at what it tells of, so that nothing is missed.
+            self.poll_news(cx, now);
+            let mut progress = self.poll_hello(cx, now);
+            progress |= self.poll_calls(cx);
+            progress |= self.poll_read(cx, now);
+            progress |= self.poll_write(cx, now);
+            progress |= self.poll_events(now);
+            if self.poll_end(cx, now).is_ready() {
+                return Poll::Ready(());
+            }
+            progress |= self.poll_timer(cx, now);
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let control = &self.server.shared.control;
+        while Pin::new(&mut self.news).poll(cx).is_ready() {
+            self.news = control.listen();
+        }
+        if control.is_stopping() && self.ended.is_none() {
+            let grace = *self.grace.get_or_insert(now + self.server.options.grace);
+            let idle = self.handles.is_empty() && self.kept.is_none();
+            if idle || now >= grace {
+                self.drop_calls();
+                self.conn.close(now, CloseCode::GoingAway, "Server shutdown");
+            }
+        }
+    }
+
+    fn poll_hello(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(hello) = &mut self.hello else { return false };
+        let Poll::Ready(verdict) = hello.as_mut().poll(cx) else { return false };
+        self.hello = None;
+        let result = self.conn.authorize(now, &mut self.server.shared.hub(), verdict);
+        let peer = self.peer;
+        match (result, verdict) {
+            (Err(error), _) => log::debug!("{peer}: the verdict came too late: {error}"),
+            (Ok(()), Verdict::Refuse) => log::warn!("{peer} said a wrong hello"),
+            (Ok(()), Verdict::Accept) => {
+                self.socket.set_limit(u64::from(self.server.options.config.limits.frame));
+                if !self.opened {
+                    self.opened = true;
+                    log::info!("{peer} said hello");
+                    calls::tell(peer, "opened", || self.server.service.opened(peer));
+                }
+            }
+        }
+        true
+    }
+
+    fn poll_calls(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if self.retry
+            && let Some((started, answer)) = self.kept.take()
+        {
+            self.retry = false;
+            self.answer(started, answer);
+            progress = true;
+        }
+        while self.kept.is_none()
+            && let Some(running) = &mut self.running
+            && let Poll::Ready(Some(finished)) = Pin::new(running).poll_next(cx)
+        {
+            progress = true;
+            // One that was aborted was answered by the engine.
+            let Ok((started, answer)) = finished else { continue };
+            self.handles.retain(|(id, _)| *id != started.id);
+            self.answer(started, answer);
+        }
+        progress
+    }
+
+    /// Hands an answer to the engine, or keeps it.
+    fn answer(&mut self, started: Started, mut answer: Answer<S>) {
+        let Started { peer, id, method } = started;
+        let result = match &mut answer {
+            Answer::Error(error) => self.conn.fail(id, error),
+            Answer::Reply(value, blobs) => {
+                let mut hub = self.server.shared.hub();
+                let reply = || self.conn.reply(&mut hub, id, value, blobs);
+                match catch_unwind(AssertUnwindSafe(reply)) {
+                    Ok(result) => result,
+                    Err(_) => {
+                        log::error!("{peer}: serializing the answer of {method:?} panicked");
+                        let error = wslink_core::RpcError::failed("panicked");
+                        drop(hub);
+                        let result = self.conn.fail(id, &error);
+                        answer = Answer::Error(error);
+                        result
+                    }
+                }
+            }
+        };
+        match result {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => self.kept = Some((started, answer)),
+            Err(SendError::Gone) => log::debug!("{peer}: the answer of {method:?} is too late"),
+            Err(error) => log::warn!("{peer}: {method:?}: {error}"),
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for turn in 0..TURN {
+            if !self.may_read() {
+                return turn > 0;
+            }
+            match self.socket.poll_next(cx) {
+                Poll::Ready(incoming) => self.take(incoming, now),
+                Poll::Pending => {
+                    // Bytes of a message that is not complete are life, too.
+                    let (read, _) = self.socket.counts();
+                    if read != self.seen.0 {
+                        self.seen.0 = read;
+                        self.conn.handle_alive(now);
+                    }
+                    return turn > 0;
+                }
+            }
+        }
+        true
+    }
+
+    fn may_read(&self) -> bool {
+        if self.deaf || self.ended.is_some() || self.kept.is_some() {
+            return false;
+        }
+        match self.conn.phase() {
+            Phase::Draining | Phase::Closing => true,
+            _ => self.grace.is_none() && self.conn.has_room(),
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming, now: Instant) {
+        // Our Close is on its way: of what still comes only the peer's counts.
+        let closing = !self.conn.has_room();
+        let mut text;
+        let binary;
+        let frame = match incoming {
+            Incoming::Close(code) => {
+                self.deaf = true;
+                self.eof = true;
+                Frame::Close(code)
+            }
+            Incoming::End => {
+                self.deaf = true;
+                self.eof = true;
+                return self.conn.handle_eof(now);
+            }
+            Incoming::TooBig(needed) => {
+                self.deaf = true;
+                return self.conn.handle_too_big(now, needed);
+            }
+            Incoming::Violation(code, reason) => {
+                self.deaf = true;
+                return self.conn.handle_violation(now, code, reason);
+            }
+            Incoming::Ping => return self.conn.handle_alive(now),
+            _ if closing => return,
+            Incoming::Pong(bytes) => {
+                binary = bytes;
+                Frame::Pong(&binary)
+            }
+            Incoming::Text(bytes) => {
+                text = bytes;
+                Frame::Text { fin: true, payload: &mut text }
+            }
+            Incoming::Binary(bytes) => {
+                binary = bytes;
+                Frame::Binary { fin: true, payload: &binary }
+            }
+        };
+        match self.conn.handle_frame(now, frame) {
+            Ok(None) => {}
+            Ok(Some(Event::Hello(hello))) => {
+                self.hello = Some(Box::pin((self.judge)(calls::copy_args(&hello))));
+            }
+            Ok(Some(Event::Call(call))) => {
+                let started = Started { peer: self.peer, id: call.id, method: call.method.name };
+                match calls::decode(self.server.service, self.peer, &call) {
+                    Ok(request) => self.run(started, request),
+                    Err(error) => self.answer(started, Answer::Error(error)),
+                }
+            }
+            Ok(Some(Event::Expired(call))) => self.expire(call),
+            Ok(Some(Event::Lagged(missed))) => self.lag(missed),
+            Ok(Some(Event::Closed(reason))) => self.end(now, reason),
+            Ok(Some(_)) => {}
+            Err(error) => log::error!("{}: a frame was not taken: {error}", self.peer),
+        }
+    }
+
+    fn run(&mut self, started: Started, request: S::Request) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.push((started.id, handle));
+        let call = Abortable::new((self.start)(started, request), registration);
+        self.running.get_or_insert_default().push(call);
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for turn in 0..TURN {
+            if self.socket.is_unflushed() {
+                let result = self.socket.poll_flush(cx);
+                let (_, written) = self.socket.counts();
+                if written != self.seen.1 || result.is_ready() {
+                    self.seen.1 = written;
+                    self.conn.handle_written(now);
+                }
+                match result {
+                    Poll::Pending => {
+                        self.conn.handle_blocked(now);
+                        return turn > 0;
+                    }
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        log::debug!("{}: {error}", self.peer);
+                        self.deaf = true;
+                        self.eof = true;
+                        self.conn.handle_eof(now);
+                        return true;
+                    }
+                }
+            }
+            if self.ended.is_some() || !self.fill(now) {
+                return turn > 0;
+            }
+        }
+        true
+    }
+
+    /// Queues a batch of what the engine wants to send.
+    fn fill(&mut self, now: Instant) -> bool {
+        let hub = self.server.shared.hub();
+        let mut sent = 0;
+        while sent < BATCH {
+            let Some(transmit) = self.conn.poll_transmit(now, &hub) else { break };
+            let count = transmit.head.len() + transmit.body.len();
+            self.pieces.send(&transmit, &mut self.socket);
+            sent += count + transmit::OVERHEAD;
+            if let Err(error) = self.conn.advance(now, count) {
+                log::error!("{}: {error}", self.peer);
+                break;
+            }
+        }
+        self.retry |= sent > 0;
+        sent > 0
+    }
+
+    fn poll_events(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(event) = self.conn.poll_event() {
+            progress = true;
+            match event {
+                Event::Expired(call) => self.expire(call),
+                Event::Lagged(missed) => self.lag(missed),
+                Event::Closed(reason) => self.end(now, reason),
+                _ => {}
+            }
+        }
+        progress
+    }
+
+    fn expire(&mut self, call: CallId) {
+        log::warn!("{}: a call took longer than its deadline", self.peer);
+        self.handles.retain(|(id, handle)| {
+            if *id == call {
+                // Wakes the call's place among those that run, where it is dropped.
+                handle.abort();
+            }
+            *id != call
+        });
+        self.kept.take_if(|(started, _)| started.id == call);
+    }
+
+    fn lag(&self, missed: u64) {
+        log::warn!("{} missed {missed} publications", self.peer);
+        calls::tell(self.peer, "lagged", || self.server.service.lagged(self.peer, missed));
+    }
+
+    fn drop_calls(&mut self) {
+        if !self.handles.is_empty() {
+            log::info!("{}: {} calls were dropped", self.peer, self.handles.len());
+        }
+        self.handles.clear();
+        self.running = None;
+        self.kept = None;
+    }
+
+    /// The engine is done. What runs is dropped; what is queued may leave for a while.
+    fn end(&mut self, now: Instant, reason: CloseReason) {
+        if self.ended.is_none() {
+            let until = now + self.server.options.config.deadlines.close;
+            self.ended = Some(Ended { reason, until });
+            self.drop_calls();
+            self.hello = None;
+            self.leave(reason);
+        }
+    }
+
+    /// Ready when nothing is left to do.
+    fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        if let Some(Ended { reason, until }) = self.ended {
+            let lost = matches!(reason, CloseReason::Eof | CloseReason::Timeout(_));
+            if lost || now >= until {
+                return Poll::Ready(());
+            }
+        } else if !(self.deaf && self.conn.phase() == Phase::Closing) {
+            return Poll::Pending;
+        }
+        // Our Close is the last that leaves. Closing the socket now would take it away from a
+        // peer that still sends, so its end is waited for.
+        if self.socket.is_unflushed() {
+            return Poll::Pending;
+        }
+        if !self.shut {
+            let Poll::Ready(()) = self.socket.poll_shutdown(cx) else { return Poll::Pending };
+            self.shut = true;
+        }
+        if !self.eof {
+            let Poll::Ready(()) = self.socket.poll_discard(cx) else { return Poll::Pending };
+            self.eof = true;
+        }
+        if self.ended.is_none() {
+            self.conn.handle_eof(now);
+            self.poll_events(now);
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.socket.is_grown() && self.slim_at.is_none() {
+            self.slim_at = Some(now + SLIM_AFTER);
+        }
+        let deadlines = match self.ended {
+            Some(ended) => [Some(ended.until), None, None],
+            None => {
+                let grace = self.grace.filter(|_| !self.handles.is_empty());
+                [self.conn.poll_timeout(), self.slim_at, grace]
+            }
+        };
+        let Some(next) = deadlines.into_iter().flatten().min() else { return false };
+        if next <= now {
+            if self.slim_at.take_if(|at| *at <= now).is_some() {
+                self.slim();
+            }
+            if self.conn.poll_timeout().is_some_and(|at| at <= now) {
+                self.conn.handle_timeout(now);
+            }
+            return true;
+        }
+        if self.armed.is_none_or(|armed| armed > next) {
+            self.armed = Some(next);
+            self.timer.set_at(self.server.shared.control.std_instant(next));
+        }
+        if Pin::new(&mut self.timer).poll(cx).is_pending() {
+            return false;
+        }
+        self.armed = None;
+        true
+    }
+
+    /// Gives back what something large has left behind.
+    fn slim(&mut self) {
+        self.socket.slim();
+        if self.handles.is_empty() {
+            self.running.take_if(|running| running.is_empty());
+            self.handles = Vec::new();
+        }
+    }
+}
+
+impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Driver<'_, S, T, C, H, N, J> {
+    fn leave(&mut self, reason: CloseReason) {
+        let peer = self.peer;
+        log::info!("{peer} is gone: {reason:?}");
+        self.conn.leave(&mut self.server.shared.hub());
+        if core::mem::take(&mut self.opened) {
+            calls::tell(peer, "closed", || self.server.service.closed(peer, reason));
+        }
+    }
+}
+
+/// However a connection ends, also by a panic or because its future was dropped.
+impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Drop
+    for Driver<'_, S, T, C, H, N, J>
+{
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let dropped = CloseReason::Local(CloseCode::GoingAway);
+            self.leave(self.conn.closed().unwrap_or(dropped));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What all connections of a server share: the hub, the clock, the wish to stop.
+
+use crate::{Heap, HeapBuffer, HeapTable, Options};
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+use event_listener::{Event, EventListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant as StdInstant;
+use wslink_core::{
+    Attachment, Audience, Blob, Encode, Host, Hub, Instant, Limit, LimitExceeded, Publications,
+    Publish, PublishError, Table,
+};
+
+/// Stops a [`Server`](crate::Server); a clone can be kept by a signal handler or by the service.
+#[derive(Clone, Debug)]
+pub struct Stop(pub(crate) Arc<Control>);
+
+impl Stop {
+    /// Asks for the end: nothing is accepted any more, each client gets Close 1001, running calls
+    /// get the time of [`Options::with_grace`].
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// Publishes from outside of calls; cheap to clone, and it may outlive the server.
+///
+/// [`publications`](Self::publications) is what a service takes, on every runtime.
+pub struct Publisher<B: Blob + Send + 'static>(pub(crate) Arc<Shared<B>>);
+
+impl<B: Blob + Send + 'static> Publisher<B> {
+    /// The way into the hub.
+    pub fn publications(&self) -> Publications<'_, B> {
+        Publications::new(self)
+    }
+}
+
+impl<B: Blob + Send + 'static> Publish<B> for Publisher<B> {
+    fn publish(
+        &self,
+        topic: &'static str,
+        audience: Audience,
+        blobs: &[B],
+        encode: &Encode<'_>,
+    ) -> Result<(), PublishError> {
+        self.0.publish(topic, audience, blobs, encode)
+    }
+}
+
+impl<B: Blob + Send + 'static> Clone for Publisher<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Blob + Send + 'static> fmt::Debug for Publisher<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Publisher")
+    }
+}
+
+/// The hub behind its lock, which is never held across an await.
+pub(crate) struct Shared<B: Blob + Send + 'static> {
+    hub: Mutex<Hub<Heap<B>>>,
+    pub(crate) control: Arc<Control>,
+}
+
+impl<B: Blob + Send + 'static> Shared<B> {
+    pub(crate) fn new(options: &Options) -> Self {
+        let hub = Mutex::new(Hub::new(options.hub, HeapBuffer::default()));
+        Self { hub, control: Arc::new(Control::new()) }
+    }
+
+    /// A panic in somebody's `Serialize` poisons the lock; the hub is whole all the same, for it
+    /// takes a publication only after it was written.
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Hub<Heap<B>>> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Blob + Send + 'static> Publish<B> for Shared<B> {
+    fn publish(
+        &self,
+        topic: &'static str,
+        audience: Audience,
+        blobs: &[B],
+        encode: &Encode<'_>,
+    ) -> Result<(), PublishError> {
+        self.hub().publish(topic, audience, blobs, encode)?;
+        self.control.changed.notify(usize::MAX);
+        Ok(())
+    }
+}
+
+/// The part of [`Shared`] that does not depend on the service.
+pub(crate) struct Control {
+    epoch: StdInstant,
+    /// Something was published, or a stop was asked for: news for connections.
+    changed: Event,
+    /// A place became free, or a stop was asked for: news for whoever accepts.
+    freed: Event,
+    stopping: AtomicBool,
+    /// TCP connections, whatever is spoken on them.
+    streams: AtomicUsize,
+    /// WebSockets.
+    clients: AtomicUsize,
+    /// When the last WebSocket ended, in milliseconds.
+    alone_since: AtomicU64,
+}
+
+impl Control {
+    fn new() -> Self {
+        Self {
+            epoch: StdInstant::now(),
+            changed: Event::new(),
+            freed: Event::new(),
+            stopping: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
+            clients: AtomicUsize::new(0),
+            alone_since: AtomicU64::new(0),
+        }
+    }
+
+    /// The clock of all connections and of the hub.
+    pub(crate) fn now(&self) -> Instant {
+        let millis = self.epoch.elapsed().as_millis();
+        Instant::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    /// The same point in time on the runtime's clock.
+    pub(crate) fn std_instant(&self, at: Instant) -> StdInstant {
+        let far = Duration::from_secs(365 * 24 * 3600);
+        self.epoch + Duration::from_millis(at.as_millis()).min(self.epoch.elapsed() + far)
+    }
+
+    pub(crate) fn listen(&self) -> EventListener {
+        self.changed.listen()
+    }
+
+    pub(crate) fn listen_freed(&self) -> EventListener {
+        self.freed.listen()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.changed.notify(usize::MAX);
+        self.freed.notify(usize::MAX);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.load(Ordering::SeqCst)
+    }
+
+    /// Since when there has been no client; `None` while there is one.
+    pub(crate) fn alone_since(&self) -> Option<Instant> {
+        let since = Instant::from_millis(self.alone_since.load(Ordering::SeqCst));
+        (self.clients.load(Ordering::SeqCst) == 0).then_some(since)
+    }
+
+    /// Counts a TCP connection as long as the result lives.
+    pub(crate) fn enter_stream(self: &Arc<Self>) -> Entered {
+        self.streams.fetch_add(1, Ordering::SeqCst);
+        Entered { control: Arc::clone(self), client: false }
+    }
+
+    /// Counts a WebSocket as long as the result lives, unless there are `most` already.
+    pub(crate) fn enter_client(self: &Arc<Self>, most: usize) -> Option<Entered> {
+        let more = |clients| (clients < most).then_some(clients + 1);
+        self.clients.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Entered { control: Arc::clone(self), client: true })
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("stopping", &self.is_stopping()).finish_non_exhaustive()
+    }
+}
+
+/// A place that is taken in one of the two counts.
+pub(crate) struct Entered {
+    control: Arc<Control>,
+    client: bool,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let control = &self.control;
+        if self.client {
+            control.alone_since.store(control.now().as_millis(), Ordering::SeqCst);
+            control.clients.fetch_sub(1, Ordering::SeqCst);
+        } else {
+            control.streams.fetch_sub(1, Ordering::SeqCst);
+        }
+        control.freed.notify(usize::MAX);
+    }
+}
+
+/// What a running call reaches through its `Cx`.
+pub(crate) struct CallHost<'s, B: Blob + Send + 'static> {
+    shared: &'s Shared<B>,
+    most: u16,
+    blobs: Mutex<HeapTable<B>>,
+}
+
+impl<'s, B: Blob + Send + 'static> CallHost<'s, B> {
+    pub(crate) fn new(shared: &'s Shared<B>, most: u16) -> Self {
+        Self { shared, most, blobs: Mutex::default() }
+    }
+
+    pub(crate) fn into_blobs(self) -> HeapTable<B> {
+        self.blobs.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Blob + Send + 'static> Publish<B> for CallHost<'_, B> {
+    fn publish(
+        &self,
+        topic: &'static str,
+        audience: Audience,
+        blobs: &[B],
+        encode: &Encode<'_>,
+    ) -> Result<(), PublishError> {
+        self.shared.publish(topic, audience, blobs, encode)
+    }
+}
+
+impl<B: Blob + Send + 'static> Host<B> for CallHost<'_, B> {
+    fn attach(&self, blob: B) -> Result<Attachment, LimitExceeded> {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = blobs.as_ref().len();
+        let full = LimitExceeded {
+            limit: Limit::Attachments,
+            needed: index as u64 + 1,
+            available: u64::from(self.most),
+        };
+        if index >= usize::from(self.most) {
+            return Err(full);
+        }
+        blobs.push(blob).map_err(|_| full)?;
+        Ok(Attachment::nth(u32::try_from(index).map_err(|_| full)?))
+    }
+}

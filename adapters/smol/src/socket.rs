@@ -1,0 +1,222 @@
+//! One WebSocket: tungstenite's messages on the one side, the engine's frames on the other.
+
+use crate::meter::Meter;
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::protocol::frame::Frame as WsFrame;
+use async_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as WsCode, Data, OpCode};
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{Bytes, Error, Message, error::ProtocolError};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use futures_util::{FutureExt as _, Sink as _, Stream as _};
+use smol::io::{AsyncRead, AsyncWrite};
+use std::io;
+use wslink_core::CloseCode;
+
+/// How many bytes are queued before they are written; a batch of small frames, or one or two
+/// pieces of something big.
+pub(crate) const BATCH: usize = 64 << 10;
+
+/// What tungstenite reads at a time, and all that an idle connection keeps. Larger frames are read
+/// by as many reads of this size.
+const READ_BUFFER: usize = 4 << 10;
+
+/// What came in.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Text(Vec<u8>),
+    Binary(Bytes),
+    /// tungstenite has answered it already.
+    Ping,
+    Pong(Bytes),
+    Close(Option<u16>),
+    /// A message of at least so many bytes. The bytes that follow can't be read any more.
+    TooBig(u64),
+    /// A violation of RFC 6455, with the code to close with. Neither here.
+    Violation(CloseCode, &'static str),
+    /// The end of the stream.
+    End,
+}
+
+/// A WebSocket on a stream whose handshake is over.
+pub(crate) struct Socket<T> {
+    /// `None` only if taking it apart went wrong.
+    ws: Option<WebSocketStream<Meter<T>>>,
+    config: WebSocketConfig,
+    /// Something was queued, by us or by tungstenite.
+    unflushed: bool,
+    /// A Close went out, or the peer's came in: tungstenite takes nothing more.
+    sealed: bool,
+    /// The buffers may have grown since they were last given back.
+    grown: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
+    /// A server's end. `limit` is the largest message until [`set_limit`](Self::set_limit),
+    /// `most` the largest ever; `read_ahead` was read from the stream behind the handshake.
+    pub(crate) fn new(stream: T, read_ahead: &[u8], limit: u64, most: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            // Never reached by a batch, so that queueing is memory only, and no system call is
+            // made under a lock.
+            .write_buffer_size(4 * BATCH)
+            .max_write_buffer_size(usize::MAX)
+            .max_message_size(Some(most))
+            .max_frame_size(Some(most));
+        let mut meter = Meter::new(stream, limit);
+        let good = meter.note(read_ahead);
+        let part = read_ahead.get(..good).unwrap_or_default().to_vec();
+        let ws = WebSocketStream::from_partially_read(meter, part, Role::Server, Some(config))
+            // It waits for nothing: there is no handshake.
+            .now_or_never();
+        Self { ws, config, unflushed: false, sealed: false, grown: !read_ahead.is_empty() }
+    }
+
+    /// Raises or lowers the largest message that may come in.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        if let Some(ws) = &mut self.ws {
+            ws.get_mut().set_limit(limit);
+        }
+    }
+
+    /// How many bytes have come and gone.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let Some(ws) = &self.ws else { return (0, 0) };
+        (ws.get_ref().read(), ws.get_ref().written())
+    }
+
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
+    /// The next message. After [`Incoming::TooBig`], [`Violation`](Incoming::Violation) or
+    /// [`End`](Incoming::End) nothing follows.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(ws) = &mut self.ws else { return Poll::Ready(Incoming::End) };
+        let next = ready!(Pin::new(&mut *ws).poll_next(cx));
+        Poll::Ready(match next {
+            Some(Ok(message)) => {
+                self.grown |= message.len() > READ_BUFFER;
+                match message {
+                    // Read in place by the engine. The bytes can be had without a copy only if
+                    // nothing else came in the same read.
+                    Message::Text(text) => Incoming::Text(Vec::from(Bytes::from(text))),
+                    Message::Binary(bytes) => Incoming::Binary(bytes),
+                    Message::Ping(_) => {
+                        self.unflushed = true;
+                        Incoming::Ping
+                    }
+                    Message::Pong(bytes) => Incoming::Pong(bytes),
+                    Message::Close(frame) => {
+                        self.unflushed = true;
+                        self.sealed = true;
+                        Incoming::Close(frame.map(|frame| frame.code.into()))
+                    }
+                    Message::Frame(_) => Incoming::Violation(CloseCode::Protocol, "frame"),
+                }
+            }
+            Some(Err(error)) => match (ws.get_ref().refused(), error) {
+                (Some(needed), _) => Incoming::TooBig(needed),
+                (None, Error::Utf8(_)) => {
+                    Incoming::Violation(CloseCode::Invalid, "text is not UTF-8")
+                }
+                (None, Error::Capacity(_)) => Incoming::TooBig(u64::MAX),
+                (None, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                    Incoming::End
+                }
+                (None, Error::Protocol(fault)) => {
+                    log::debug!("violation of RFC 6455: {fault}");
+                    Incoming::Violation(CloseCode::Protocol, "violation of RFC 6455")
+                }
+                _ => Incoming::End,
+            },
+            None => Incoming::End,
+        })
+    }
+
+    /// Queues one frame. Once a Close has passed in either direction it is dropped, for nobody
+    /// would read it.
+    pub(crate) fn queue(&mut self, message: Message) {
+        let Some(ws) = &mut self.ws else { return };
+        if self.sealed {
+            return;
+        }
+        self.sealed = matches!(message, Message::Close(_));
+        self.grown |= message.len() > READ_BUFFER;
+        self.unflushed = true;
+        // Below `write_buffer_size` nothing is written, so nothing fails that a flush would not
+        // report.
+        if let Err(error) = Pin::new(ws).start_send(message) {
+            log::debug!("not queued: {error}");
+        }
+    }
+
+    /// Writes all that is queued.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(ws) = &mut self.ws else { return Poll::Ready(Ok(())) };
+        let result = ready!(Pin::new(ws).poll_flush(cx));
+        self.unflushed = false;
+        Poll::Ready(match result {
+            Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => Ok(()),
+            Err(Error::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        })
+    }
+
+    /// Whether there may be something to give back.
+    pub(crate) fn is_grown(&self) -> bool {
+        self.grown && !self.sealed
+    }
+
+    /// Gives grown buffers back, if nothing is in them. To be called when there is nothing to
+    /// read and all is flushed.
+    pub(crate) fn slim(&mut self) {
+        if !self.grown || self.unflushed || self.sealed {
+            return;
+        }
+        let Some(ws) = self.ws.take_if(|ws| ws.get_ref().is_between_messages()) else { return };
+        self.grown = false;
+        let meter = ws.into_inner();
+        self.ws =
+            WebSocketStream::from_raw_socket(meter, Role::Server, Some(self.config)).now_or_never();
+    }
+
+    /// Tells the peer that nothing more follows.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(ws) = &mut self.ws else { return Poll::Ready(()) };
+        // An error means that the peer is gone, and then it knows.
+        Pin::new(ws.get_mut().get_mut()).poll_close(cx).map(|_| ())
+    }
+
+    /// Reads and drops what a peer sends that has been told to stop, and is ready at its end.
+    /// Closing a socket with unread bytes would take our Close frame away from it.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(ws) = &mut self.ws else { return Poll::Ready(()) };
+        let stream = ws.get_mut().get_mut();
+        let mut scrap = [0; READ_BUFFER];
+        for _ in 0..64 {
+            match ready!(Pin::new(&mut *stream).poll_read(cx, &mut scrap)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        // Others want to run, too.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A data frame.
+pub(crate) fn data(opcode: Data, fin: bool, payload: Bytes) -> Message {
+    Message::Frame(WsFrame::message(payload, OpCode::Data(opcode), fin))
+}
+
+/// A Close frame with the payload that the engine wrote.
+pub(crate) fn close(payload: &[u8]) -> Message {
+    let Some((code, reason)) = payload.split_first_chunk() else { return Message::Close(None) };
+    let code = WsCode::from(u16::from_be_bytes(*code));
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: String::from_utf8_lossy(reason).as_ref().into(),
+    }))
+}
