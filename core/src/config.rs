@@ -58,7 +58,7 @@ pub struct Deadlines {
     /// From a call to its answer; a method can have its own
     /// ([`MethodInfo::deadline`](crate::MethodInfo::deadline)).
     pub call: Option<Duration>,
-    /// From our Close frame to the peer's.
+    /// From the wish to close, over what is queued and our Close frame, to the peer's.
     pub close: Duration,
 }
 

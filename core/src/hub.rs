@@ -210,6 +210,11 @@ impl<M: Memory> Hub<M> {
             write_publication(&mut writer, topic, encode).map_err(PublishError::Unserializable)?;
             match writer.finish() {
                 Ok(encoded) => {
+                    let total = u64::from(encoded.text_len) + encoded.blob_bytes;
+                    if dialect == Dialect::V2 && u32::try_from(total).is_err() {
+                        let exceeded = LimitExceeded::new(Limit::Total, total, u32::MAX.into());
+                        return Err(PublishError::TooLarge(exceeded));
+                    }
                     self.head = (start as u32).saturating_add(encoded.len);
                     if dialect == Dialect::V1 {
                         self.next_key += u64::from(encoded.places);

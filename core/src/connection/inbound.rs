@@ -133,6 +133,19 @@ impl<M: Memory> Inbound<M> {
         pending.chain(fragments).min()
     }
 
+    /// As if the last piece of each unfinished message had come now.
+    pub(crate) fn touch(&mut self, now: Instant) {
+        self.touched = now;
+        self.store.pending.as_mut().iter_mut().for_each(|it| it.touched = now);
+    }
+
+    /// A message that nobody asked for.
+    pub(crate) fn pass_over(&mut self, fin: bool) -> Result<(), Refusal> {
+        self.begin(Fragments::Ignored)?;
+        self.ignore(fin);
+        Ok(())
+    }
+
     pub(crate) fn is_expecting_attachment(&self) -> bool {
         expected(&self.store).is_some()
     }

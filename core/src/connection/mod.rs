@@ -59,6 +59,8 @@ pub struct Connection<M: Memory> {
     /// Why it ends, once it is known; told when it has ended.
     reason: Option<CloseReason>,
     told: bool,
+    /// The transport is not read for want of room, so silence says nothing about the peer.
+    held: bool,
 }
 
 impl<M: Memory> Connection<M> {
@@ -99,6 +101,7 @@ impl<M: Memory> Connection<M> {
             timers: Timers::new(config.deadlines, now),
             reason: None,
             told: false,
+            held: false,
         })
     }
 
@@ -332,6 +335,7 @@ impl<M: Memory> Connection<M> {
         self.inbound.reclaim();
         let dialect = self.dialect.unwrap_or(Dialect::V2);
         self.calls.answer_expired(dialect);
+        self.hold(now);
         if let Err(reason) = self.outbound.prepare(dialect, self.phase, &mut self.calls, hub) {
             self.over(reason);
         }
@@ -375,11 +379,23 @@ impl<M: Memory> Connection<M> {
         if self.phase == Phase::Closed {
             return None;
         }
+        let listening = self.has_room() && !self.held;
         self.timers.next(Pending {
             greeted: self.greeted,
-            partial: self.inbound.partial(),
+            listening,
+            partial: self.inbound.partial().filter(|_| listening),
             call: self.calls.deadline(),
         })
+    }
+
+    /// Keeps deadlines of the peer from passing while it is us who do not read.
+    fn hold(&mut self, now: Instant) {
+        let held = !self.has_room();
+        if self.held && !held {
+            self.timers.heard(now);
+            self.inbound.touch(now);
+        }
+        self.held = held;
     }
 
     /// Whether answers still reach the peer.

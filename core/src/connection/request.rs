@@ -72,11 +72,12 @@ impl<M: Memory> Connection<M> {
             // What comes between our Close and the peer's is passed over (RFC 6455 §1.4).
             _ if self.phase == Phase::Closing => return Ok(None),
             _ if !self.has_room() => return Err(UsageError::NoRoom),
+            Frame::Text { fin, payload } if self.dialect == Some(Dialect::V2) && self.greeted => {
+                // Upstream logs and ignores text here.
+                let _ = payload;
+                self.inbound.pass_over(fin).map(|()| None)
+            }
             Frame::Text { fin, payload } => {
-                if self.dialect == Some(Dialect::V2) && self.greeted {
-                    // Upstream logs and ignores text here.
-                    return Ok(None);
-                }
                 self.dialect = Some(Dialect::V1);
                 let most = self.message_limit();
                 // A refused frame may still hold its id: it is lent to `refuse` then.
@@ -91,10 +92,10 @@ impl<M: Memory> Connection<M> {
                 let expecting = self.inbound.is_expecting_attachment();
                 if self.dialect == Some(Dialect::V1) && (self.greeted || expecting) {
                     let most = self.message_limit();
-                    match self.inbound.attachment(now, fin, payload, most) {
-                        Ok(()) => Ok(None),
-                        Err(refusal) => Err(refusal),
-                    }
+                    self.inbound.attachment(now, fin, payload, most).map(|()| None)
+                } else if payload.len() as u64 > u64::from(self.config.limits.frame) {
+                    self.handle_too_big(now, payload.len() as u64);
+                    return Ok(None);
                 } else {
                     self.dialect = Some(Dialect::V2);
                     let most = self.message_limit();
@@ -150,11 +151,15 @@ impl<M: Memory> Connection<M> {
     /// What a message may have now.
     fn message_limit(&self) -> LimitExceeded {
         let limits = &self.config.limits;
-        if self.greeted {
-            LimitExceeded::new(Limit::Message, 0, limits.message.into())
-        } else {
-            LimitExceeded::new(Limit::MessageBeforeHello, 0, limits.message_before_hello.into())
+        let (limit, most) = match self.greeted {
+            true => (Limit::Message, limits.message),
+            false => (Limit::MessageBeforeHello, limits.message_before_hello),
+        };
+        // In 1.x a message is one WebSocket message as well.
+        if self.dialect == Some(Dialect::V1) && limits.frame < most {
+            return LimitExceeded::new(Limit::Frame, 0, limits.frame.into());
         }
+        LimitExceeded::new(limit, 0, most.into())
     }
 
     fn handle_message<'a>(

@@ -22,6 +22,8 @@ pub(crate) struct Timers {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
     pub(crate) greeted: bool,
+    /// Whether the transport is read.
+    pub(crate) listening: bool,
     /// The last piece of the unfinished message that has waited longest.
     pub(crate) partial: Option<Instant>,
     pub(crate) call: Option<Instant>,
@@ -67,6 +69,7 @@ impl Timers {
         }
         let hello = (!pending.greeted).then(|| self.started + deadlines.hello);
         let (ping, pong) = match self.pinged {
+            _ if !pending.listening => (None, None),
             Some(since) => (None, Some(since + deadlines.pong)),
             None => (deadlines.ping.map(|silence| self.heard + silence), None),
         };
