@@ -4,6 +4,7 @@ mod test_methods;
 
 use async_signal::{Signal as Signum, Signals};
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 use core::borrow::Borrow;
 use core::error::Error;
 use core::time::Duration;
@@ -43,7 +44,8 @@ struct Arguments {
         value_name = "SECRET",
         env = "WSLINK_AUTH_KEY",
         hide_env_values = true,
-        default_value = "wslink-secret"
+        default_value = "wslink-secret",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     auth_key: String,
     /// Offer scope.echo, scope.fail and scope.unserializable.
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error}");
+            eprintln!("instrument: {error}");
             ExitCode::FAILURE
         }
     }
@@ -131,5 +133,19 @@ struct SmolTimer;
 impl Timer for SmolTimer {
     async fn after(&self, duration: Duration) {
         smol::Timer::after(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_futures_may_change_threads() {
+        fn is_send<T: Send>(_: &T) {}
+
+        let server = Server::new(Scope::new(SmolTimer), Options::new("wslink-secret"));
+        is_send(&server.serve(smol::io::Cursor::new(Vec::new())));
+        is_send(&server.service().run(server.publications(), PERIOD));
     }
 }

@@ -99,6 +99,13 @@ fn a_port_in_use_is_an_error() {
 }
 
 #[test]
+fn an_empty_secret_is_refused() {
+    let output = command(0).env("WSLINK_AUTH_KEY", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--authKey"));
+}
+
+#[test]
 fn it_ends_when_nobody_comes() {
     let mut instrument = Instrument::start(&["--timeout", "1"], &[]);
     assert_eq!(instrument.child.wait().unwrap().code(), Some(0));

@@ -3,10 +3,10 @@
 
 use core::convert::Infallible;
 use core::future::{pending, ready};
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use futures_lite::future::{block_on, or};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use wslink_core::wire::{Dialect, Writer};
 use wslink_core::{
     Attachment, Audience, Blob, Buffers, Config, Connection, Cx, Encode, Entropy, Event, Fixed,
