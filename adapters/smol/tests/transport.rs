@@ -1,0 +1,236 @@
+//! What RFC 6455 and the limits of a transport have to say.
+
+mod common;
+
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::protocol::frame::Frame;
+use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use common::client::{BOTH, Client, Dialect, chunk, get};
+use common::service::{Bench, digest};
+use common::{SECRET, options, pattern, until, with_bench, with_server, within};
+use core::time::Duration;
+use futures_util::StreamExt as _;
+use rmpv::Value;
+use smol::future;
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::time::Instant;
+use wslink_core::{CloseReason, Config, Limit};
+
+/// A frame's header as a client sends it, with an empty mask.
+fn header(first: u8, len: u64) -> Vec<u8> {
+    let mut header = vec![first, 0x80 | 127];
+    header.extend(len.to_be_bytes());
+    header.extend([0; 4]);
+    header
+}
+
+async fn send_raw(client: &mut Client, bytes: &[u8]) {
+    client.ws.get_mut().write_all(bytes).await.unwrap();
+}
+
+#[test]
+fn a_message_that_is_too_big_is_told_so() {
+    let mut config = Config::desktop();
+    config.limits.frame = 100_000;
+    for dialect in BOTH {
+        with_server(Bench::default(), options().with_config(config), async |server, address| {
+            // The limit itself is allowed: the message is read, and answered.
+            let mut client = Client::login(address, dialect).await;
+            let payload = match dialect {
+                Dialect::V1 => vec![b'{'; 100_000],
+                Dialect::V2 => chunk(1, 0, 99_988, &[0xc1; 99_988]),
+            };
+            let message = match dialect {
+                Dialect::V1 => Message::text(String::from_utf8(payload).unwrap()),
+                Dialect::V2 => Message::Binary(payload.into()),
+            };
+            client.ws.send(message).await.unwrap();
+            let (code, reason) = client.end().await.unwrap();
+            assert_eq!(code, 1007, "{reason}");
+
+            // One more is not, and the Close reaches a client that goes on sending.
+            let mut client = Client::login(address, dialect).await;
+            send_raw(&mut client, &header(0x82, 100_001)).await;
+            let mut sent = 0;
+            while sent < 100_001 {
+                let piece = [7; 4096];
+                if client.ws.get_mut().write_all(&piece).await.is_err() {
+                    break;
+                }
+                sent += piece.len();
+            }
+            let (code, reason) = client.end().await.unwrap();
+            assert_eq!((code, reason.as_str()), (1009, "message too big"));
+            drop(client);
+            until(|| server.service().closed.lock().unwrap().len() == 2).await;
+            let closed = server.service().closed.lock().unwrap();
+            let CloseReason::Limit(limit) = closed[1] else { panic!("{closed:?}") };
+            assert_eq!(
+                (limit.limit, limit.needed, limit.available),
+                (Limit::Frame, 100_001, 100_000)
+            );
+        });
+    }
+}
+
+#[test]
+fn a_stranger_may_not_send_much() {
+    with_bench(async |_, address| {
+        // A claim of 2^62 bytes costs nothing.
+        let mut client = Client::connect(address, Dialect::V2).await;
+        send_raw(&mut client, &header(0x82, 1 << 62)).await;
+        assert_eq!(client.end().await.unwrap().0, 1009);
+
+        // Nor does one that comes in fragments.
+        let mut client = Client::connect(address, Dialect::V2).await;
+        let piece = || OpCode::Data(Data::Continue);
+        let first = Frame::message(vec![0; 10_000], OpCode::Data(Data::Binary), false);
+        client.ws.send(Message::Frame(first)).await.unwrap();
+        for _ in 0..10 {
+            let frame = Frame::message(vec![0; 10_000], piece(), false);
+            if client.ws.send(Message::Frame(frame)).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(client.end().await.unwrap().0, 1009);
+
+        // After hello there is room.
+        let mut client = Client::login(address, Dialect::V2).await;
+        let bytes = pattern(1_000_000);
+        let result = client.call("bench.digest", vec![Value::Binary(bytes.clone())]).await;
+        assert_eq!(result, Ok(Value::Array(vec![1_000_000.into(), digest(&bytes).into()])));
+    });
+}
+
+#[test]
+fn violations_are_told_by_their_code() {
+    with_bench(async |_, address| {
+        for (bytes, expected) in [
+            // Text that is no UTF-8.
+            ([0x81, 0x82, 0, 0, 0, 0, 0xff, 0xff].as_slice(), 1007),
+            // A frame without a mask.
+            (&[0x82, 0x01, 0], 1002),
+            // A reserved bit, an unknown opcode, a continuation of nothing, a fragmented ping.
+            (&[0xc2, 0x80, 0, 0, 0, 0], 1002),
+            (&[0x83, 0x80, 0, 0, 0, 0], 1002),
+            (&[0x80, 0x80, 0, 0, 0, 0], 1002),
+            (&[0x09, 0x80, 0, 0, 0, 0], 1002),
+        ] {
+            for logged_in in [false, true] {
+                let mut client = Client::connect(address, Dialect::V1).await;
+                if logged_in {
+                    client.hello(SECRET).await.unwrap();
+                }
+                send_raw(&mut client, bytes).await;
+                assert_eq!(client.end().await.map(|(code, _)| code), Some(expected), "{bytes:x?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn fragments_and_pings_between_them() {
+    for dialect in BOTH {
+        with_bench(async |_, address| {
+            let mut client = Client::login(address, dialect).await;
+            let text = r#"{"id":"rpc:x:1","method":"bench.add","args":[1,2]}"#;
+            let (opcode, bytes) = match dialect {
+                Dialect::V1 => (Data::Text, text.as_bytes().to_vec()),
+                Dialect::V2 => {
+                    let mut bytes = Vec::new();
+                    let envelope = Value::Map(vec![
+                        ("id".into(), "rpc:x:1".into()),
+                        ("method".into(), "bench.add".into()),
+                        ("args".into(), Value::Array(vec![1.into(), 2.into()])),
+                    ]);
+                    rmpv::encode::write_value(&mut bytes, &envelope).unwrap();
+                    (Data::Binary, chunk(77, 0, bytes.len() as u32, &bytes))
+                }
+            };
+            let last = bytes.len() - 1;
+            for (nth, byte) in bytes.into_iter().enumerate() {
+                let opcode = if nth == 0 { opcode } else { Data::Continue };
+                let frame = Frame::message(vec![byte], OpCode::Data(opcode), nth == last);
+                client.ws.send(Message::Frame(frame)).await.unwrap();
+                if nth == 3 {
+                    client.ws.send(Message::Ping("are you there?".into())).await.unwrap();
+                    let pong = client.ws.next().await.unwrap().unwrap();
+                    assert_eq!(pong, Message::Pong("are you there?".into()));
+                }
+            }
+            assert_eq!(client.answer("rpc:x:1").await, Ok(3.into()));
+        });
+    }
+}
+
+/// Bytes that come one by one are a sign of life, also when no message becomes of them for long.
+#[test]
+fn a_slow_message_is_life() {
+    let mut config = Config::desktop();
+    config.deadlines.ping = Some(Duration::from_millis(200));
+    config.deadlines.pong = Duration::from_millis(200);
+    with_server(Bench::default(), options().with_config(config), async |server, address| {
+        let mut client = Client::login(address, Dialect::V1).await;
+        let text = r#"{"id":"rpc:x:1","method":"bench.add","args":[1,2]}"#.as_bytes();
+        send_raw(&mut client, &header(0x81, text.len() as u64)).await;
+        for byte in text {
+            // Nothing is read here, so no ping is answered.
+            send_raw(&mut client, &[*byte]).await;
+            smol::Timer::after(Duration::from_millis(20)).await;
+        }
+        assert_eq!(server.peers(), 1);
+        assert_eq!(client.answer("rpc:x:1").await, Ok(3.into()));
+    });
+}
+
+#[test]
+fn who_does_not_read_is_given_up_in_time() {
+    let mut config = Config::desktop();
+    config.deadlines.write = Duration::from_millis(300);
+    with_server(Bench::default(), options().with_config(config), async |server, address| {
+        let mut slow = Client::login(address, Dialect::V2).await;
+        let mut stalled = Client::login(address, Dialect::V2).await;
+        let id = slow.start("bench.blob", vec![30_000_000.into()]).await;
+        let start = Instant::now();
+        stalled.start("bench.blob", vec![30_000_000.into()]).await;
+        // One is slow, but reads, and is not given up.
+        let reading = async {
+            while !slow.inbox.iter().any(|message| get(message, "id").as_str() == Some(&id)) {
+                assert!(slow.receive().await);
+                if start.elapsed() < Duration::from_secs(1) {
+                    smol::Timer::after(Duration::from_millis(20)).await;
+                }
+            }
+        };
+        let gone = async {
+            until(|| server.peers() == 1).await;
+            assert!(start.elapsed() >= Duration::from_millis(300));
+        };
+        future::zip(reading, gone).await;
+        assert_eq!(server.peers(), 1);
+    });
+}
+
+#[test]
+fn a_close_is_answered_and_ends_the_stream() {
+    with_bench(async |server, address| {
+        let mut client = Client::login(address, Dialect::V2).await;
+        // Close 1000, by hand.
+        send_raw(&mut client, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
+        let mut answer = Vec::new();
+        within(Duration::from_secs(2), client.ws.get_mut().read_to_end(&mut answer)).await.unwrap();
+        assert_eq!(answer, [0x88, 0x02, 0x03, 0xe8]);
+        until(|| server.peers() == 0).await;
+        assert_eq!(*server.service().closed.lock().unwrap(), [CloseReason::Peer(Some(1000))]);
+    });
+}
+
+#[test]
+fn an_end_without_a_close_is_an_end() {
+    with_bench(async |server, address| {
+        let client = Client::login(address, Dialect::V2).await;
+        drop(client);
+        until(|| server.peers() == 0).await;
+        assert_eq!(*server.service().closed.lock().unwrap(), [CloseReason::Eof]);
+    });
+}
