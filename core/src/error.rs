@@ -248,6 +248,13 @@ impl From<LimitExceeded> for RpcError {
     }
 }
 
+impl From<PublishError> for RpcError {
+    /// The publication was refused, so the call that made it fails: -32001.
+    fn from(error: PublishError) -> Self {
+        Self::failed(error)
+    }
+}
+
 /// Why an answer was not taken as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

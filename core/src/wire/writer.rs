@@ -153,6 +153,11 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// How long the text is so far.
+    pub(crate) const fn position(&self) -> usize {
+        self.text
+    }
+
     /// The dialect that is written.
     pub fn dialect(&self) -> Dialect {
         self.dialect
@@ -244,12 +249,15 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Writes a number of single precision, with no more digits or bytes than it has.
+    /// Writes a number of single precision, exactly: clients of both dialects read the same value,
+    /// at the price of digits that nobody wrote (0.1 is 0.10000000149011612 in 1.x).
     pub fn float32(&mut self, value: f32) {
-        self.item();
         match self.dialect {
-            Dialect::V1 => self.put_float(value.is_finite(), value.is_nan(), value < 0.0, &value),
-            Dialect::V2 => self.put_headed(0xca, &value.to_be_bytes()),
+            Dialect::V1 => self.float(value.into()),
+            Dialect::V2 => {
+                self.item();
+                self.put_headed(0xca, &value.to_be_bytes());
+            }
         }
     }
 
