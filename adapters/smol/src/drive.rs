@@ -4,8 +4,6 @@ use crate::calls::{self, Answer, Borrowed, Started};
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Pieces};
 use crate::{Heap, HeapBuffer};
-use bytes::Bytes;
-use core::future::poll_fn;
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -29,25 +27,31 @@ const SLIM_AFTER: Duration = Duration::from_secs(1);
 
 /// Drives a WebSocket whose handshake is over until it ends. `read_ahead` are bytes that were
 /// read behind the handshake.
-pub(crate) async fn drive<S, T>(
-    server: Borrowed<'_, S>,
+///
+/// Not an async fn, since that would keep room for a second driver; `None` if the options allow
+/// no connection.
+pub(crate) fn drive<'s, S, T>(
+    server: Borrowed<'s, S>,
     stream: T,
-    read_ahead: Bytes,
+    read_ahead: &[u8],
     entropy: Entropy,
-) where
+) -> Option<Box<impl Future<Output = ()> + Unpin + use<'s, S, T>>>
+where
     S: Service<Blob: Send + 'static>,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = server.shared.hub().next_peer();
-    let start = |started, request| calls::run(server, started, request);
-    let judge = |args| calls::judge(server, peer, args);
-    match Driver::new(server, peer, stream, &read_ahead, entropy, start, judge) {
-        Ok(mut driver) => {
-            drop(read_ahead);
+    let start = move |started, request| calls::run(server, started, request);
+    let judge = move |args| calls::judge(server, peer, args);
+    match Driver::new(server, peer, stream, read_ahead, entropy, start, judge) {
+        Ok(driver) => {
             log::info!("{peer} connected");
-            poll_fn(|cx| driver.poll(cx)).await;
+            Some(Box::new(driver))
         }
-        Err(error) => log::error!("{peer} was not served: {error}"),
+        Err(error) => {
+            log::error!("{peer} was not served: {error}");
+            None
+        }
     }
 }
 
@@ -152,7 +156,7 @@ where
     }
 
     /// One round after the other, until a round finds nothing to do.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURN {
             let now = self.server.shared.control.now();
             // First the listener, then a look at what it tells of, so that nothing is missed.
@@ -489,7 +493,7 @@ where
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.socket.is_grown() && self.slim_at.is_none() {
+        if self.slim_at.is_none() && (self.socket.is_grown() || self.running.is_some()) {
             self.slim_at = Some(now + SLIM_AFTER);
         }
         let deadlines = match self.ended {
@@ -528,6 +532,28 @@ where
             self.handles = Vec::new();
         }
     }
+}
+
+impl<S, T, C, H, N, J> Future for Driver<'_, S, T, C, H, N, J>
+where
+    S: Service<Blob: Send + 'static>,
+    T: AsyncRead + AsyncWrite + Unpin,
+    C: Future<Output = (Started, Answer<S>)>,
+    H: Future<Output = Verdict>,
+    N: Fn(Started, S::Request) -> C,
+    J: Fn(Option<Vec<u8>>) -> H,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().poll_rounds(cx)
+    }
+}
+
+/// What has to stay in its place is in boxes of its own.
+impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Unpin
+    for Driver<'_, S, T, C, H, N, J>
+{
 }
 
 impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Driver<'_, S, T, C, H, N, J> {

@@ -253,7 +253,10 @@ impl<S: Service<Blob: Send + 'static>> Server<S> {
             return log::error!("no entropy for a connection: {error}");
         }
         let borrowed = Borrowed { service, shared, options };
-        Box::pin(drive(borrowed, stream, read_ahead, Entropy(random))).await;
+        if let Some(driver) = drive(borrowed, stream, &read_ahead, Entropy(random)) {
+            drop(read_ahead);
+            driver.await;
+        }
         drop(place);
     }
 
