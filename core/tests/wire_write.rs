@@ -133,7 +133,7 @@ fn fields() -> Fields {
         list: vec![
             Kind::Unit,
             Kind::Newtype(-1),
-            Kind::Tuple(200, Some(0.1)),
+            Kind::Tuple(200, Some(0.5)),
             Kind::Struct { a: true, b: () },
         ],
         skipped: None,
