@@ -35,5 +35,5 @@ pub use service::{
     Audience, Call, Cx, Encode, Hello, Host, MethodInfo, ParamInfo, Params, Publications, Publish,
     Service, Topic, TopicInfo, Verdict,
 };
-pub use state::Phase;
+pub use state::{Phase, Step};
 pub use time::Instant;
