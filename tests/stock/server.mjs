@@ -18,6 +18,13 @@ export async function freePort() {
   return port;
 }
 
+const running = new Set();
+
+/** Ends all servers that were started and not killed. */
+export async function killAll() {
+  await Promise.all([...running].map((server) => server.kill()));
+}
+
 /** Starts the instrument and waits until it says that it listens. */
 export async function start(port) {
   const binary = process.env.WSLINK_INSTRUMENT;
@@ -32,15 +39,13 @@ class Server {
     this.port = port;
     this.url = `ws://127.0.0.1:${port}/ws`;
     this.output = '';
-    this.process = spawn(binary, ['--host', '127.0.0.1', '--port', String(port)], {
-      // A 1.x client sends an attachment as one WebSocket message: the largest here has 5 MB.
-      env: { ...process.env, WSLINK_MAX_MSG_SIZE: String(8 * 1024 * 1024) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const args = ['--test-methods', '--host', '127.0.0.1', '--port', String(port)];
+    this.process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(this);
     this.ended = new Promise((resolve) => {
       this.process.on('error', (error) => resolve(`did not start: ${error.message}`));
       this.process.on('exit', (code, signal) => resolve(`ended with ${code ?? signal}`));
-    });
+    }).finally(() => running.delete(this));
   }
 
   ready() {
