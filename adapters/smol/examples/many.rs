@@ -15,13 +15,17 @@ use smol::net::{TcpListener, TcpStream};
 use std::env;
 use std::error::Error;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wslink_core::{
     Attachment, Binary, Call, Cx, MethodInfo, ParamInfo, RpcError, Service, TopicInfo,
 };
 use wslink_smol::{Options, Server};
 
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    /// The blob that was asked for last.
+    blob: Mutex<Arc<[u8]>>,
+}
 
 enum Request {
     Echo(i64),
@@ -58,7 +62,13 @@ impl Service for Echo {
     async fn call(&self, cx: Cx<'_, Arc<[u8]>>, request: Request) -> Result<Reply, RpcError> {
         match request {
             Request::Echo(value) => Ok(Reply::Value(value)),
-            Request::Blob(len) => Ok(Reply::Blob(cx.attach(vec![7; len])?)),
+            Request::Blob(len) => {
+                let mut blob = self.blob.lock().unwrap_or_else(PoisonError::into_inner);
+                if blob.len() != len {
+                    *blob = vec![7; len].into();
+                }
+                Ok(Reply::Blob(cx.attach(Arc::clone(&blob))?))
+            }
         }
     }
 }
@@ -75,7 +85,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
-    let server = Server::new(Echo, Options::new("wslink-secret").with_max_connections(100_000));
+    let server =
+        Server::new(Echo::default(), Options::new("wslink-secret").with_max_connections(100_000));
     let watch = async {
         let (mut last, mut alone) = (0, resident());
         loop {

@@ -21,7 +21,7 @@ pub struct HeapBuffer(Vec<u8>);
 
 impl HeapBuffer {
     /// What an idle buffer may keep, so that small messages do not allocate anew.
-    const KEPT: usize = 1024;
+    const KEPT: usize = 256;
     /// The first allocation.
     const SMALLEST: usize = 128;
 }
@@ -67,6 +67,15 @@ impl Buffer for HeapBuffer {
 #[derive(Debug)]
 pub struct HeapTable<T>(Vec<T>);
 
+impl<T> HeapTable<T> {
+    /// An idle connection has many empty tables, and keeps nothing for them.
+    fn shrink(&mut self) {
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+    }
+}
+
 impl<T> Default for HeapTable<T> {
     fn default() -> Self {
         Self(Vec::new())
@@ -96,11 +105,15 @@ impl<T> Table<T> for HeapTable<T> {
     }
 
     fn remove(&mut self, index: usize) -> Option<T> {
-        (index < self.0.len()).then(|| self.0.remove(index))
+        let item = (index < self.0.len()).then(|| self.0.remove(index));
+        self.shrink();
+        item
     }
 
     fn swap_remove(&mut self, index: usize) -> Option<T> {
-        (index < self.0.len()).then(|| self.0.swap_remove(index))
+        let item = (index < self.0.len()).then(|| self.0.swap_remove(index));
+        self.shrink();
+        item
     }
 }
 
