@@ -97,8 +97,13 @@ fn test() -> Outcome {
     }
 
     println!("\nsteps:\n{}", summary.join("\n"));
-    println!("result: {} passed, {} failed", steps.len() - failed.len(), failed.len());
-    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+    let result = format!("result: {} passed, {} failed", steps.len() - failed.len(), failed.len());
+    if failed.is_empty() {
+        println!("{result}");
+        Ok(())
+    } else {
+        Err(format!("{result}: {}", failed.join(", ")))
+    }
 }
 
 fn fmt() -> Outcome {
@@ -136,5 +141,5 @@ fn no_std() -> Outcome {
 }
 
 fn unit() -> Outcome {
-    cargo(["test", "--workspace"]).run()
+    cargo(["test", "--workspace", "--no-fail-fast"]).run()
 }
