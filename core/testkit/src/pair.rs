@@ -321,6 +321,17 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
         self.ends[client.0].client.phase
     }
 
+    /// The dialect that a client speaks.
+    pub fn dialect(&self, client: Client) -> Dialect {
+        self.ends[client.0].client.dialect
+    }
+
+    /// How many 1.x attachments a client has received that no message named, as it is when a
+    /// publication is passed over half-way.
+    pub fn unnamed_attachments(&self, client: Client) -> usize {
+        self.ends[client.0].client.attachments.len()
+    }
+
     /// How many calls of a client run.
     pub fn running(&self, client: Client) -> usize {
         self.ends[client.0].server.running()

@@ -8,7 +8,7 @@ use wslink_core::{
     Attachment, Audience, Call, CloseReason, Config, Cx, MethodInfo, ParamInfo, PeerId, RpcError,
     Service, Topic, TopicInfo,
 };
-use wslink_testkit::{Client, Clock, Options, Pair, Val};
+use wslink_testkit::{Client, Clock, Frame, Options, Pair, Val, val};
 
 /// What the bench publishes.
 pub const LEVEL: Topic<u32> = Topic::new("bench.level");
@@ -306,14 +306,44 @@ pub fn in_both(
     make: impl Fn() -> Pair<Bench>,
     scenario: impl Fn(&mut Pair<Bench>, Client),
 ) -> String {
+    let hello = |pair: &mut Pair<Bench>, client| {
+        pair.hello(client);
+        pair.run();
+        _ = pair.take_transcript();
+        scenario(pair, client);
+    };
+    fresh_in_both(make, hello)
+}
+
+/// Runs a scenario once in each dialect with a client that has not said anything, and gives both
+/// transcripts.
+pub fn fresh_in_both(
+    make: impl Fn() -> Pair<Bench>,
+    scenario: impl Fn(&mut Pair<Bench>, Client),
+) -> String {
     let mut text = String::new();
     for (dialect, name) in DIALECTS {
         let mut pair = make();
-        let client = pair.connected(dialect);
-        _ = pair.take_transcript();
+        let client = pair.connect(dialect);
         scenario(&mut pair, client);
         pair.run();
         text.push_str(&format!("==== {name}\n{}", pair.transcript()));
     }
     text
+}
+
+/// Sends a whole message as it is: JSON in 1.x, MessagePack in one chunk in 2.x.
+pub fn send_raw(pair: &mut Pair<Bench>, client: Client, json: &[u8], msgpack: &[u8]) {
+    let frame = match pair.dialect(client) {
+        Dialect::V1 => Frame::text(json),
+        _ => Frame::chunk(77, 0, msgpack.len() as u32, msgpack),
+    };
+    pair.send(client, frame);
+}
+
+/// Sends a call that is answered, to see that the connection still is.
+pub fn alive(pair: &mut Pair<Bench>, client: Client) {
+    let request = val!({"id": "alive", "method": "bench.echo", "args": []});
+    pair.request(client, request);
+    pair.run();
 }
