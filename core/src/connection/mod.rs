@@ -187,7 +187,7 @@ impl<M: Memory> Connection<M> {
             match (reason, Timers::outcome(reason)) {
                 (TimeoutReason::Ping, _) => {
                     self.outbound.ping();
-                    self.timers.pinged(now);
+                    self.timers.want_ping();
                 }
                 (TimeoutReason::Call, _) => self.calls.expire(now),
                 // Whoever does not listen is not told: upstream ends without a Close too.
@@ -358,6 +358,7 @@ impl<M: Memory> Connection<M> {
                 self.timers.closing(now);
                 self.step(Step::CloseSent);
             }
+            Taken::Ping => self.timers.pinged(now),
             Taken::Part if n == 0 => return Ok(()),
             _ => {}
         }

@@ -17,7 +17,7 @@ enum Source {
     Close,
     Answer(CallId),
     Publication,
-    /// Ends a fragmented message that is given up.
+    /// Ends an attachment that is given up.
     Abandoned,
 }
 
@@ -169,12 +169,16 @@ impl Outbound {
         self.exclusive = None;
         self.missed += 1;
         self.cursor += 1;
-        if dialect == Dialect::V1 && progress.offset > 0 {
-            // Half a text cannot be taken back; half an attachment is one that nobody names.
-            if progress.step.is_multiple_of(2) {
-                return Err(CloseReason::Lagged);
-            }
-            self.frame = Some(UnderWay::control(Source::Abandoned, OpCode::Continuation, 0));
+        if dialect == Dialect::V1 {
+            // Half a text cannot be taken back. An attachment that was announced has to come, or
+            // the next one would be taken for it: it ends here, and nobody names it.
+            let opcode = match (progress.step % 2, progress.offset) {
+                (0, 0) => return Ok(()),
+                (0, _) => return Err(CloseReason::Lagged),
+                (_, 0) => OpCode::Binary,
+                _ => OpCode::Continuation,
+            };
+            self.frame = Some(UnderWay::control(Source::Abandoned, opcode, 0));
         }
         Ok(())
     }

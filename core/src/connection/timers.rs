@@ -10,12 +10,20 @@ pub(crate) struct Timers {
     started: Instant,
     /// When anything last came from the peer.
     heard: Instant,
-    /// When a ping was sent that nothing has followed.
-    pinged: Option<Instant>,
+    ping: Ping,
     /// Since when the transport takes nothing.
     blocked: Option<Instant>,
     /// When our Close was sent.
     closing: Option<Instant>,
+}
+
+/// A ping that nothing has followed.
+#[derive(Clone, Copy, Debug)]
+enum Ping {
+    None,
+    /// It may have to wait for a frame that goes out slowly.
+    Wanted,
+    Sent(Instant),
 }
 
 /// What else is under way.
@@ -31,17 +39,24 @@ pub(crate) struct Pending {
 
 impl Timers {
     pub(crate) const fn new(deadlines: Deadlines, now: Instant) -> Self {
-        Self { deadlines, started: now, heard: now, pinged: None, blocked: None, closing: None }
+        let ping = Ping::None;
+        Self { deadlines, started: now, heard: now, ping, blocked: None, closing: None }
     }
 
     /// Anything came: the peer lives.
     pub(crate) const fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.pinged = None;
+        self.ping = Ping::None;
     }
 
+    /// A ping is to be sent.
+    pub(crate) const fn want_ping(&mut self) {
+        self.ping = Ping::Wanted;
+    }
+
+    /// It has been sent.
     pub(crate) const fn pinged(&mut self, now: Instant) {
-        self.pinged = Some(now);
+        self.ping = Ping::Sent(now);
     }
 
     pub(crate) fn blocked(&mut self, now: Instant) {
@@ -68,10 +83,11 @@ impl Timers {
             return Some((since + deadlines.close, TimeoutReason::Close));
         }
         let hello = (!pending.greeted).then(|| self.started + deadlines.hello);
-        let (ping, pong) = match self.pinged {
+        let (ping, pong) = match self.ping {
             _ if !pending.listening => (None, None),
-            Some(since) => (None, Some(since + deadlines.pong)),
-            None => (deadlines.ping.map(|silence| self.heard + silence), None),
+            Ping::None => (deadlines.ping.map(|silence| self.heard + silence), None),
+            Ping::Wanted => (None, None),
+            Ping::Sent(since) => (None, Some(since + deadlines.pong)),
         };
         [
             (hello, TimeoutReason::Hello),
