@@ -132,6 +132,27 @@ fn stalled_write() {
 }
 
 #[test]
+fn a_slow_line_is_not_given_up() {
+    // The ping waits behind a frame that goes out slowly: silence counts from when it has left.
+    for (dialect, _) in wslink_scenarios::DIALECTS {
+        let mut pair = bench();
+        let client = pair.connected(dialect);
+        pair.call(client, "bench.text", val!([2000]));
+        pair.link(client).stall();
+        pair.run();
+        for _ in 0..12 {
+            pair.advance(seconds(5));
+            pair.link(client).take(100);
+            pair.run();
+        }
+        assert_eq!(pair.connection(client).closed(), None, "{}", pair.transcript());
+        pair.link(client).flow();
+        pair.advance(seconds(60));
+        assert_eq!(pair.connection(client).closed(), None, "{}", pair.transcript());
+    }
+}
+
+#[test]
 fn close() {
     let mut text = in_both(bench, |pair, client| {
         pair.note("the client does not answer our Close");
