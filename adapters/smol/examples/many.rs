@@ -7,13 +7,13 @@
 //! The server prints its resident memory whenever it has grown or shrunk, on Linux only.
 
 use async_tungstenite::tungstenite::Message;
+use core::error::Error;
 use core::net::SocketAddr;
 use core::time::Duration;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use smol::net::{TcpListener, TcpStream};
 use std::env;
-use std::error::Error;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use wslink_core::{

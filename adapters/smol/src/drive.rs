@@ -2,7 +2,7 @@
 
 use crate::calls::{self, Answer, Borrowed, Started};
 use crate::socket::{BATCH, Incoming, Socket};
-use crate::transmit::{self, Pieces};
+use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
@@ -16,11 +16,14 @@ use smol::io::{AsyncRead, AsyncWrite};
 use std::panic::catch_unwind;
 use wslink_core::{
     Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant, PeerId,
-    Phase, SendError, Service, UsageError, Verdict,
+    Phase, SendError, Service, TimeoutReason, UsageError, Verdict,
 };
 
-/// Frames that are read, or batches that are written, before the others get their turn.
-const TURN: usize = 32;
+/// Messages that are read, batches that are written and rounds that are made before the others
+/// get their turn.
+const READS: usize = 32;
+const WRITES: usize = 4;
+const ROUNDS: usize = 8;
 
 /// How long buffers stay grown after something large has passed.
 const SLIM_AFTER: Duration = Duration::from_secs(1);
@@ -73,6 +76,9 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     kept: Option<(Started, Answer<S>)>,
     /// Something was sent, so there may be room now.
     retry: bool,
+    /// A message that came while the engine had no room. The socket is read up to the first one
+    /// of these, so that pings are answered and pongs are seen while all calls are busy.
+    held: Option<Incoming>,
 
     /// Wakes this connection when something was published or the server stops.
     news: EventListener,
@@ -141,6 +147,7 @@ where
             handles: Vec::new(),
             kept: None,
             retry: false,
+            held: None,
             news: server.shared.control.listen(),
             timer: Timer::never(),
             armed: None,
@@ -157,7 +164,7 @@ where
 
     /// One round after the other, until a round finds nothing to do.
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURN {
+        for _ in 0..ROUNDS {
             let now = self.server.shared.control.now();
             // First the listener, then a look at what it tells of, so that nothing is missed.
             self.poll_news(cx, now);
@@ -266,12 +273,25 @@ where
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        for turn in 0..TURN {
-            if !self.may_read() {
+        for turn in 0..READS {
+            let has_room = self.has_room();
+            if self.held.is_some() && has_room {
+                if let Some(incoming) = self.held.take() {
+                    self.take(incoming, now);
+                }
+                continue;
+            }
+            if self.deaf || self.ended.is_some() || self.held.is_some() {
                 return turn > 0;
             }
             match self.socket.poll_next(cx) {
-                Poll::Ready(incoming) => self.take(incoming, now),
+                Poll::Ready(incoming) if has_room || incoming.is_control() => {
+                    self.take(incoming, now);
+                }
+                Poll::Ready(incoming) => {
+                    self.conn.handle_alive(now);
+                    self.held = Some(incoming);
+                }
                 Poll::Pending => {
                     // Bytes of a message that is not complete are life, too.
                     let (read, _) = self.socket.counts();
@@ -286,19 +306,17 @@ where
         true
     }
 
-    fn may_read(&self) -> bool {
-        if self.deaf || self.ended.is_some() || self.kept.is_some() {
-            return false;
-        }
+    /// Whether a message can be dealt with now, if only to be passed over.
+    fn has_room(&self) -> bool {
         match self.conn.phase() {
-            Phase::Draining | Phase::Closing => true,
-            _ => self.grace.is_none() && self.conn.has_room(),
+            Phase::Draining | Phase::Closing | Phase::Closed => true,
+            _ => self.grace.is_none() && self.kept.is_none() && self.conn.has_room(),
         }
     }
 
     fn take(&mut self, incoming: Incoming, now: Instant) {
         // Our Close is on its way: of what still comes only the peer's counts.
-        let closing = !self.conn.has_room();
+        let closing = matches!(self.conn.phase(), Phase::Draining | Phase::Closing | Phase::Closed);
         let mut text;
         let binary;
         let frame = match incoming {
@@ -321,11 +339,11 @@ where
                 return self.conn.handle_violation(now, code, reason);
             }
             Incoming::Ping => return self.conn.handle_alive(now),
-            _ if closing => return,
             Incoming::Pong(bytes) => {
                 binary = bytes;
                 Frame::Pong(&binary)
             }
+            _ if closing => return,
             Incoming::Text(bytes) => {
                 text = bytes;
                 Frame::Text { fin: true, payload: &mut text }
@@ -363,7 +381,7 @@ where
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        for turn in 0..TURN {
+        for turn in 0..WRITES {
             if self.socket.is_unflushed() {
                 let result = self.socket.poll_flush(cx);
                 let (_, written) = self.socket.counts();
@@ -395,20 +413,34 @@ where
 
     /// Queues a batch of what the engine wants to send.
     fn fill(&mut self, now: Instant) -> bool {
-        let hub = self.server.shared.hub();
         let mut sent = 0;
         while sent < BATCH {
-            let Some(transmit) = self.conn.poll_transmit(now, &hub) else { break };
-            let count = transmit.head.len() + transmit.body.len();
-            self.pieces.send(&transmit, &mut self.socket);
-            sent += count + transmit::OVERHEAD;
-            if let Err(error) = self.conn.advance(now, count) {
-                log::error!("{}: {error}", self.peer);
-                break;
-            }
+            // The lock is given back for blobs that are made on the fly: that is the user's code,
+            // and may take its time.
+            let Some(later) = self.fill_from_memory(now, &mut sent) else { break };
+            self.pieces.read(later, &mut self.socket);
         }
         self.retry |= sent > 0;
         sent > 0
+    }
+
+    /// The part for which the hub is needed, up to the first piece that has to be made.
+    fn fill_from_memory(&mut self, now: Instant, sent: &mut usize) -> Option<Later<S::Blob>> {
+        let hub = self.server.shared.hub();
+        while *sent < BATCH {
+            let transmit = self.conn.poll_transmit(now, &hub)?;
+            let count = transmit.head.len() + transmit.body.len();
+            let later = self.pieces.send(&transmit, &mut self.socket);
+            *sent += count + transmit::OVERHEAD;
+            if let Err(error) = self.conn.advance(now, count) {
+                log::error!("{}: {error}", self.peer);
+                return later;
+            }
+            if later.is_some() {
+                return later;
+            }
+        }
+        None
     }
 
     fn poll_events(&mut self, now: Instant) -> bool {
@@ -458,6 +490,7 @@ where
             self.ended = Some(Ended { reason, until });
             self.drop_calls();
             self.hello = None;
+            self.held = None;
             self.leave(reason);
         }
     }
@@ -499,7 +532,8 @@ where
         let deadlines = match self.ended {
             Some(ended) => [Some(ended.until), None, None],
             None => {
-                let grace = self.grace.filter(|_| !self.handles.is_empty());
+                let busy = !self.handles.is_empty() || self.kept.is_some();
+                let grace = self.grace.filter(|_| busy);
                 [self.conn.poll_timeout(), self.slim_at, grace]
             }
         };
@@ -509,7 +543,16 @@ where
                 self.slim();
             }
             if self.conn.poll_timeout().is_some_and(|at| at <= now) {
-                self.conn.handle_timeout(now);
+                let silent = matches!(
+                    self.conn.timeout_reason(),
+                    Some(TimeoutReason::Ping | TimeoutReason::Pong)
+                );
+                if silent && self.held.is_some() {
+                    // It is not the peer that is silent: nobody listens behind this message.
+                    self.conn.handle_alive(now);
+                } else {
+                    self.conn.handle_timeout(now);
+                }
             }
             return true;
         }

@@ -133,6 +133,7 @@ impl<S: Service<Blob: Send + 'static>> Server<S> {
     /// over, which takes no longer than that and [`Deadlines::close`](wslink_core::Deadlines).
     pub async fn run(&self, listener: impl Into<TcpListener>) -> Ended {
         let listener = listener.into();
+        self.shared().control.restart_idle();
         let mut connections = FuturesUnordered::new();
         let ended = {
             let mut accept = pin!(self.accept(&listener));

@@ -162,6 +162,11 @@ impl Control {
         (self.clients.load(Ordering::SeqCst) == 0).then_some(since)
     }
 
+    /// Lets the time without a client begin now.
+    pub(crate) fn restart_idle(&self) {
+        self.alone_since.store(self.now().as_millis(), Ordering::SeqCst);
+    }
+
     /// Counts a TCP connection as long as the result lives.
     pub(crate) fn enter_stream(self: &Arc<Self>) -> Entered {
         self.streams.fetch_add(1, Ordering::SeqCst);
@@ -192,7 +197,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let control = &self.control;
         if self.client {
-            control.alone_since.store(control.now().as_millis(), Ordering::SeqCst);
+            control.restart_idle();
             control.clients.fetch_sub(1, Ordering::SeqCst);
         } else {
             control.streams.fetch_sub(1, Ordering::SeqCst);

@@ -38,6 +38,13 @@ pub(crate) enum Incoming {
     End,
 }
 
+impl Incoming {
+    /// Whether it concerns the connection, and can be dealt with at any time.
+    pub(crate) fn is_control(&self) -> bool {
+        !matches!(self, Self::Text(_) | Self::Binary(_))
+    }
+}
+
 /// A WebSocket on a stream whose handshake is over.
 pub(crate) struct Socket<T> {
     /// `None` only if taking it apart went wrong.

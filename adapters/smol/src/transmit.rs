@@ -25,105 +25,135 @@ pub(crate) struct Pieces {
     started: bool,
 }
 
+/// A piece of a blob that has to be made, and with it the rest of a frame.
+pub(crate) struct Later<B> {
+    blob: B,
+    offset: u64,
+    len: usize,
+    /// `None` if more of the frame follows.
+    end: Option<End>,
+}
+
+/// The end of a frame.
+#[derive(Clone, Copy)]
+struct End {
+    opcode: OpCode,
+    fin: bool,
+}
+
 impl Pieces {
-    pub(crate) fn send<B, T>(&mut self, transmit: &Transmit<'_, B>, to: &mut Socket<T>)
+    /// Queues what was lent, or keeps it for the rest of its frame. What it gives back has to be
+    /// [`read`](Self::read) before the next piece is sent.
+    pub(crate) fn send<B, T>(
+        &mut self,
+        transmit: &Transmit<'_, B>,
+        to: &mut Socket<T>,
+    ) -> Option<Later<B>>
     where
         B: Blob + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let head = transmit.head;
-        let complete = transmit.taken + head.len() + transmit.body.len() >= transmit.len;
-        let opcode = match transmit.opcode {
-            OpCode::Continuation => Data::Continue,
-            OpCode::Text => Data::Text,
-            OpCode::Binary => Data::Binary,
-            control => {
-                self.gather(head, &transmit.body);
-                if complete {
-                    let payload = core::mem::take(&mut self.gathered);
-                    to.queue(match control {
-                        OpCode::Ping => Message::Ping(payload.into()),
-                        OpCode::Pong => Message::Pong(payload.into()),
-                        _ => socket::close(&payload),
-                    });
-                }
-                return;
-            }
+        let Transmit { opcode, fin, len, taken, head, ref body } = *transmit;
+        let complete = taken + head.len() + body.len() >= len;
+        let end = complete.then_some(End { opcode, fin });
+        // Sized for the whole frame, unless most of it is a blob that passes by.
+        let own = match body {
+            Body::Blob { len, .. } if *len >= SHARED => head.len(),
+            _ => head.len() + body.len(),
         };
-        let fin = transmit.fin && complete;
-        if let Body::Blob { blob, offset, len } = transmit.body
-            && len >= SHARED
-            && let Some(shared) = share(blob, offset, len)
-        {
-            self.gathered.extend_from_slice(head);
-            if !self.gathered.is_empty() {
-                let payload = core::mem::take(&mut self.gathered);
-                to.queue(socket::data(self.fragment(opcode), false, payload.into()));
-            }
-            to.queue(socket::data(self.fragment(opcode), fin, shared));
-        } else {
-            self.gather(head, &transmit.body);
-            if complete {
-                let payload = core::mem::take(&mut self.gathered);
-                to.queue(socket::data(self.fragment(opcode), fin, payload.into()));
-            }
-        }
-        if complete {
-            self.started = false;
-        }
-    }
-
-    /// The opcode of the next fragment.
-    fn fragment(&mut self, opcode: Data) -> Data {
-        if core::mem::replace(&mut self.started, true) { Data::Continue } else { opcode }
-    }
-
-    fn gather<B: Blob>(&mut self, head: &[u8], body: &Body<'_, B>) {
-        self.gathered.reserve_exact(head.len() + body.len());
+        self.gathered.reserve_exact(own);
         self.gathered.extend_from_slice(head);
         match *body {
             Body::Bytes(bytes) => self.gathered.extend_from_slice(bytes),
-            Body::Blob { blob, offset, len } => {
-                let mut at = self.gathered.len();
-                let end = at + len;
-                self.gathered.resize(end, 0);
-                let mut offset = offset;
-                // A blob that ends early broke its word; its length was announced, so zeros
-                // follow.
-                while let Some(into) = self.gathered.get_mut(at..end)
-                    && !into.is_empty()
-                {
-                    let count = blob.read(offset, into);
-                    if count == 0 {
-                        log::error!("a blob is shorter than it said");
-                        break;
+            Body::Blob { blob, offset, len } => match slice(blob, offset, len) {
+                Some(bytes) if len < SHARED => self.gathered.extend_from_slice(bytes),
+                Some(_) => {
+                    if !self.gathered.is_empty() {
+                        let payload = core::mem::take(&mut self.gathered);
+                        self.queue(opcode, false, payload.into(), to);
                     }
-                    at += count;
-                    offset += count as u64;
+                    let shared = Bytes::from_owner(Piece { blob: blob.clone(), offset, len });
+                    self.queue(opcode, fin && complete, shared, to);
+                    self.started = !complete;
+                    return None;
                 }
-            }
+                None => return Some(Later { blob: blob.clone(), offset, len, end }),
+            },
             _ => {}
         }
+        self.end(end, to);
+        None
+    }
+
+    /// Has a piece of a blob made, and queues its frame if it is complete.
+    pub(crate) fn read<B, T>(&mut self, later: Later<B>, to: &mut Socket<T>)
+    where
+        B: Blob,
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Later { blob, mut offset, len, end } = later;
+        let mut at = self.gathered.len();
+        self.gathered.reserve_exact(len);
+        self.gathered.resize(at + len, 0);
+        while let Some(into) = self.gathered.get_mut(at..)
+            && !into.is_empty()
+        {
+            let count = blob.read(offset, into);
+            if count == 0 {
+                // Its length was announced, so zeros follow.
+                log::error!("a blob is shorter than it said");
+                break;
+            }
+            at += count;
+            offset += count as u64;
+        }
+        self.end(end, to);
+    }
+
+    /// Queues the rest of a frame that is complete.
+    fn end<T>(&mut self, end: Option<End>, to: &mut Socket<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(End { opcode, fin }) = end else { return };
+        let payload = core::mem::take(&mut self.gathered);
+        self.queue(opcode, fin, payload.into(), to);
+        self.started = false;
+    }
+
+    fn queue<T>(&mut self, opcode: OpCode, fin: bool, payload: Bytes, to: &mut Socket<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let opcode = match opcode {
+            OpCode::Ping => return to.queue(Message::Ping(payload)),
+            OpCode::Pong => return to.queue(Message::Pong(payload)),
+            OpCode::Close => return to.queue(socket::close(&payload)),
+            // The first fragment names the opcode.
+            _ if core::mem::replace(&mut self.started, true) => Data::Continue,
+            OpCode::Text => Data::Text,
+            OpCode::Binary => Data::Binary,
+            _ => Data::Continue,
+        };
+        to.queue(socket::data(opcode, fin, payload));
     }
 }
 
-/// A piece of a blob that lies in memory, without a copy.
-fn share<B: Blob + Send + 'static>(blob: &B, offset: u64, len: usize) -> Option<Bytes> {
+/// A piece of a blob that lies in memory.
+fn slice<B: Blob>(blob: &B, offset: u64, len: usize) -> Option<&[u8]> {
     let start = usize::try_from(offset).ok()?;
-    let end = start.checked_add(len)?;
-    blob.as_slice()?.get(start..end)?;
-    Some(Bytes::from_owner(Piece { blob: blob.clone(), start, end }))
+    blob.as_slice()?.get(start..start.checked_add(len)?)
 }
 
 /// Keeps a blob alive for as long as tungstenite needs a piece of it.
 struct Piece<B> {
     blob: B,
-    start: usize,
-    end: usize,
+    offset: u64,
+    len: usize,
 }
 
 impl<B: Blob> AsRef<[u8]> for Piece<B> {
     fn as_ref(&self) -> &[u8] {
-        self.blob.as_slice().and_then(|bytes| bytes.get(self.start..self.end)).unwrap_or_default()
+        slice(&self.blob, self.offset, self.len).unwrap_or_default()
     }
 }

@@ -1,5 +1,7 @@
 //! Calls, attachments and publications over real sockets, in both dialects.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod common;
 
 use common::client::{BOTH, Client, Dialect, code, get};

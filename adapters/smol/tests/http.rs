@@ -1,5 +1,7 @@
 //! The pages, the upgrade, and what is neither.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod common;
 
 use common::client::{Client, Dialect};

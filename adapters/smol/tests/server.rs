@@ -1,5 +1,7 @@
 //! The life of a server: executors, stopping, limits, idleness.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod common;
 
 use common::client::{BOTH, Client, Dialect};

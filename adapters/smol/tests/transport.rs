@@ -1,5 +1,7 @@
 //! What RFC 6455 and the limits of a transport have to say.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod common;
 
 use async_tungstenite::tungstenite::Message;
@@ -8,8 +10,10 @@ use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use common::client::{BOTH, Client, Dialect, chunk, get};
 use common::service::{Bench, digest};
 use common::{SECRET, options, pattern, until, with_bench, with_server, within};
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use rmpv::Value;
 use smol::future;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -232,5 +236,64 @@ fn an_end_without_a_close_is_an_end() {
         drop(client);
         until(|| server.peers() == 0).await;
         assert_eq!(*server.service().closed.lock().unwrap(), [CloseReason::Eof]);
+    });
+}
+
+/// While all calls are busy nothing further is read, but the connection is not silent.
+#[test]
+fn pings_are_answered_while_all_calls_are_busy() {
+    let mut config = Config::desktop();
+    config.limits.calls = 2;
+    config.deadlines.ping = Some(Duration::from_millis(100));
+    config.deadlines.pong = Duration::from_millis(100);
+    with_server(Bench::default(), options().with_config(config), async |server, address| {
+        let mut client = Client::login(address, Dialect::V2).await;
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            ids.push(client.start("bench.wait", vec![]).await);
+        }
+        let waiting = &server.service().waiting;
+        until(|| waiting.load(Ordering::SeqCst) == 2).await;
+        for nth in 0..5_u8 {
+            client.ws.send(Message::Ping(vec![nth].into())).await.unwrap();
+            while client.ws.next().await.unwrap().unwrap() != Message::Pong(vec![nth].into()) {}
+        }
+        // From the next call on nobody listens, and nobody is blamed for it.
+        ids.push(client.start("bench.wait", vec![]).await);
+        smol::Timer::after(Duration::from_millis(500)).await;
+        assert_eq!((waiting.load(Ordering::SeqCst), server.peers()), (2, 1));
+        for nth in 0..3 {
+            server.service().release.send(nth).await.unwrap();
+        }
+        for id in ids {
+            client.answer(&id).await.unwrap();
+        }
+    });
+}
+
+/// Buffers are made anew a second after something large; what is under way then is not lost.
+#[test]
+fn giving_back_buffers_loses_nothing() {
+    with_bench(async |_, address| {
+        let cases = BOTH.into_iter().flat_map(|it| [0, 1, 2, 5, 6, 7, 25].map(|cut| (it, cut)));
+        let clients = cases.map(async |(dialect, cut)| {
+            let mut client = Client::login(address, dialect).await;
+            let bytes = Value::Binary(pattern(200_000));
+            assert!(client.call("bench.digest", vec![bytes]).await.is_ok());
+            // The beginning of a ping, its rest more than a second later.
+            let mut ping = header(0x89, 20);
+            ping[1] = 0x80 | 20;
+            ping.drain(2..10);
+            ping.extend([7; 20]);
+            let (begin, end) = ping.split_at(cut.min(ping.len()));
+            send_raw(&mut client, begin).await;
+            smol::Timer::after(Duration::from_millis(1_500)).await;
+            send_raw(&mut client, end).await;
+            let pong = client.ws.next().await.unwrap().unwrap();
+            assert_eq!(pong, Message::Pong(vec![7; 20].into()), "{cut}");
+            let result = client.call("bench.blob", vec![200_000.into()]).await;
+            assert_eq!(result, Ok(Value::Binary(pattern(200_000))));
+        });
+        join_all(clients).await;
     });
 }

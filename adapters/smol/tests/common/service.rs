@@ -1,9 +1,9 @@
 //! What the tests call.
 
 use super::{pattern, pattern_at};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Serialize, Serializer};
 use smol::channel::{Receiver, Sender, unbounded};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use wslink_core::{
     Attachment, Audience, Binary, Blob, Call, CloseReason, Cx, Hello, MethodInfo, ParamInfo,
@@ -98,7 +98,7 @@ pub enum Bytes {
 impl Blob for Bytes {
     fn len(&self) -> u64 {
         match self {
-            Self::Shared(bytes) => bytes.len() as u64,
+            Self::Shared(bytes) => bytes.len(),
             Self::Saw(len) => *len,
         }
     }
