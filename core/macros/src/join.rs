@@ -1,5 +1,239 @@
-//! `#[derive(wslink::Service)]`.
+//! `#[derive(wslink::Service)]`: a struct of services that are one.
+
+use crate::check::Mistakes;
+use crate::slots::Slots;
 use proc_macro2::TokenStream;
-pub(crate) fn expand(_item: TokenStream) -> syn::Result<TokenStream> {
-    Ok(TokenStream::new())
+use quote::{format_ident, quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned as _;
+use syn::{
+    Data, DeriveInput, Error, Fields, Generics, Ident, Type, parse_quote, parse_quote_spanned,
+};
+
+/// One of the services.
+struct Part {
+    ident: Ident,
+    ty: Type,
+    authorizes: bool,
+}
+
+/// What stands in `#[service(..)]` at a field.
+struct Option;
+
+impl Parse for Option {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let option: Ident = input.parse()?;
+        if option == "authorize" {
+            return Ok(Self);
+        }
+        let message = format!("unknown option `{option}`; there is: authorize");
+        Err(Error::new(option.span(), message))
+    }
+}
+
+/// Expands the derive macro.
+pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
+    let item: DeriveInput = syn::parse2(item)?;
+    let parts = read(&item)?;
+    Ok(implement(&item, &parts))
+}
+
+fn read(item: &DeriveInput) -> syn::Result<Vec<Part>> {
+    let message = "services are joined by a struct with a named field for each";
+    let fields = match &item.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) if !fields.named.is_empty() => fields,
+            _ => return Err(Error::new(item.ident.span(), message)),
+        },
+        _ => return Err(Error::new(item.ident.span(), message)),
+    };
+    let mut mistakes = Mistakes::default();
+    let mut parts: Vec<Part> = Vec::new();
+    for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("service")) {
+        mistakes.push(Error::new(attr.span(), "#[service(authorize)] belongs before a field"));
+    }
+    for field in &fields.named {
+        let Some(ident) = field.ident.clone() else { continue };
+        let mut authorizes = false;
+        for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("service")) {
+            authorizes |= mistakes.keep(attr.parse_args::<Option>()).is_some();
+            if authorizes && parts.iter().any(|part| part.authorizes) {
+                mistakes.push(Error::new(attr.span(), "one service decides about a hello"));
+            }
+        }
+        parts.push(Part { ident, ty: field.ty.clone(), authorizes });
+    }
+    match mistakes.into_error() {
+        Some(error) => Err(error),
+        None => Ok(parts),
+    }
+}
+
+fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
+    let ident = &item.ident;
+    let (_, arguments, _) = item.generics.split_for_impl();
+    let generics = bounded(&item.generics, parts);
+    let (impl_generics, _, bounds) = generics.split_for_impl();
+    let (request, reply) = (format_ident!("__{ident}Request"), format_ident!("__{ident}Reply"));
+    let of = |what: &str| {
+        let mut slots = Slots::new(&item.generics, parts.iter().map(|part| &part.ty));
+        let what = format_ident!("{what}");
+        let mut variants = Vec::new();
+        for Part { ident, ty, .. } in parts {
+            let slot = slots.add(parse_quote!(<#ty as ::wslink::Service>::#what));
+            variants.push(quote!(#ident(#slot)));
+        }
+        (slots, variants)
+    };
+    let (requests, request_variants) = of("Request");
+    let (replies, reply_variants) = of("Reply");
+    let (request_params, request_of) = (requests.params(None), requests.arguments());
+    let (reply_params, reply_of) = (replies.params(None), replies.arguments());
+    let serializable = replies.params(Some(quote!(::wslink::__private::Serialize)));
+    let names: Vec<_> = parts.iter().map(|part| &part.ident).collect();
+    let types: Vec<_> = parts.iter().map(|part| &part.ty).collect();
+    let clashes = clashes(parts);
+    let first = types.first();
+    let authorize = authorize(parts);
+    quote! {
+        #[allow(clippy::all, clippy::pedantic, clippy::nursery, unreachable_pub, missing_docs)]
+        const _: () = {
+            /// A request to one of the services.
+            #[allow(non_camel_case_types)]
+            pub enum #request #request_params { #(#request_variants),* }
+
+            /// What one of the services gives back.
+            #[allow(non_camel_case_types)]
+            pub enum #reply #reply_params { #(#reply_variants),* }
+
+            #[automatically_derived]
+            impl #serializable ::wslink::__private::Serialize for #reply #reply_params {
+                fn serialize<__S: ::wslink::__private::Serializer>(
+                    &self,
+                    serializer: __S,
+                ) -> ::core::result::Result<__S::Ok, __S::Error> {
+                    match self {
+                        #(Self::#names(reply) => {
+                            ::wslink::__private::Serialize::serialize(reply, serializer)
+                        })*
+                    }
+                }
+            }
+
+            #[automatically_derived]
+            impl #impl_generics ::wslink::__private::Joined for #ident #arguments #bounds {
+                const METHODS: &'static [&'static [::wslink::MethodInfo]] =
+                    &[#(<#types as ::wslink::Service>::METHODS),*];
+                const TOPICS: &'static [&'static [::wslink::TopicInfo]] =
+                    &[#(<#types as ::wslink::Service>::TOPICS),*];
+            }
+
+            #[automatically_derived]
+            impl #impl_generics ::wslink::Service for #ident #arguments #bounds {
+                type Request = #request #request_of;
+                type Reply = #reply #reply_of;
+                type Blob = <#first as ::wslink::Service>::Blob;
+
+                const METHODS: &'static [::wslink::MethodInfo] = {
+                    #clashes
+                    ::wslink::__private::Lists::<Self>::METHODS
+                };
+                const TOPICS: &'static [::wslink::TopicInfo] =
+                    ::wslink::__private::Lists::<Self>::TOPICS;
+
+                fn decode(
+                    &self,
+                    call: &::wslink::Call<'_>,
+                ) -> ::core::result::Result<Self::Request, ::wslink::RpcError> {
+                    let mut call = *call;
+                    #(
+                        let methods = <#types as ::wslink::Service>::METHODS.len();
+                        if call.index < methods {
+                            return <#types as ::wslink::Service>::decode(&self.#names, &call)
+                                .map(#request::#names);
+                        }
+                        call.index -= methods;
+                    )*
+                    ::core::result::Result::Err(::wslink::__private::unknown_method())
+                }
+
+                async fn call(
+                    &self,
+                    cx: ::wslink::Cx<'_, Self::Blob>,
+                    request: Self::Request,
+                ) -> ::core::result::Result<Self::Reply, ::wslink::RpcError> {
+                    match request {
+                        #(#request::#names(request) => {
+                            <#types as ::wslink::Service>::call(&self.#names, cx, request)
+                                .await
+                                .map(#reply::#names)
+                        })*
+                    }
+                }
+
+                #authorize
+
+                fn opened(&self, peer: ::wslink::PeerId) {
+                    #(<#types as ::wslink::Service>::opened(&self.#names, peer);)*
+                }
+
+                fn closed(&self, peer: ::wslink::PeerId, reason: ::wslink::CloseReason) {
+                    #(<#types as ::wslink::Service>::closed(&self.#names, peer, reason);)*
+                }
+
+                fn lagged(&self, peer: ::wslink::PeerId, missed: u64) {
+                    #(<#types as ::wslink::Service>::lagged(&self.#names, peer, missed);)*
+                }
+            }
+        };
+    }
+}
+
+/// The struct's generics, and that each field is a service with the blobs of the first.
+fn bounded(generics: &Generics, parts: &[Part]) -> Generics {
+    let mut generics = generics.clone();
+    let bounds = &mut generics.make_where_clause().predicates;
+    let first = parts.first().map(|part| &part.ty);
+    for (place, Part { ty, .. }) in parts.iter().enumerate() {
+        bounds.push(if place == 0 {
+            parse_quote_spanned!(ty.span()=> #ty: ::wslink::Service)
+        } else {
+            parse_quote_spanned!(ty.span()=>
+                #ty: ::wslink::Service<Blob = <#first as ::wslink::Service>::Blob>
+            )
+        });
+    }
+    generics
+}
+
+/// Each pair of services, where the second stands.
+fn clashes(parts: &[Part]) -> TokenStream {
+    let later = parts.iter().enumerate().skip(1);
+    let pairs = later.flat_map(|(place, later)| {
+        parts.iter().take(place).map(move |earlier| {
+            let (a, b) = (&earlier.ty, &later.ty);
+            quote_spanned!(b.span()=> ::wslink::__private::no_clash::<#a, #b>();)
+        })
+    });
+    quote!(#(#pairs)*)
+}
+
+/// All have to accept, or the one that is marked.
+fn authorize(parts: &[Part]) -> TokenStream {
+    let marked: Vec<_> = parts.iter().filter(|part| part.authorizes).collect();
+    let deciding = if marked.is_empty() { parts.iter().collect() } else { marked };
+    let asked = deciding.iter().map(|Part { ident, ty, .. }| {
+        quote! {
+            match <#ty as ::wslink::Service>::authorize(&self.#ident, hello).await {
+                ::wslink::Verdict::Accept => {}
+                other => return other,
+            }
+        }
+    });
+    quote! {
+        async fn authorize(&self, hello: &::wslink::Hello<'_>) -> ::wslink::Verdict {
+            #(#asked)*
+            ::wslink::Verdict::Accept
+        }
+    }
 }

@@ -206,7 +206,10 @@ mod by_hand {
                     Request::Calibrate { seconds: params.optional(0)?.unwrap_or_default() }
                 }
                 _ => {
-                    return Err(RpcError::new(code::METHOD_NOT_FOUND, "Unregistered method called"));
+                    return Err(RpcError::new(
+                        code::METHOD_NOT_FOUND,
+                        "Unregistered method called",
+                    ));
                 }
             })
         }

@@ -1,5 +1,9 @@
 //! What the macros' code calls; not for use by hand.
 
+mod lists;
+
+pub use lists::{Joined, Lists, no_clash};
+
 use core::fmt::Display;
 use serde::Deserialize;
 pub use serde::{Serialize, Serializer};
