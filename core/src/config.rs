@@ -70,6 +70,10 @@ pub struct Config {
     pub limits: Limits,
     /// How long it may take.
     pub deadlines: Deadlines,
+    /// Whether clients may end the server by `application.exit` and `application.exit.later`. The
+    /// stock client calls the latter when it is destroyed, so upstream's servers end with their
+    /// first client; here that is off unless wanted.
+    pub exit: bool,
 }
 
 impl Config {
@@ -92,6 +96,7 @@ impl Config {
                 transmit_bytes: 64 << 20,
             },
             deadlines: Deadlines::standard(),
+            exit: false,
         }
     }
 
@@ -114,6 +119,7 @@ impl Config {
                 transmit_bytes: 2048,
             },
             deadlines: Deadlines::standard(),
+            exit: false,
         }
     }
 }

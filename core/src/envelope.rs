@@ -2,7 +2,9 @@
 
 use crate::arena::Span;
 use crate::error::{ErrorData, LimitExceeded};
-use crate::wire::{Dialect, EncodeError, Left, Malformed, MalformedKind, Token, Value, Writer};
+use crate::wire::{
+    Dialect, EncodeError, Left, Malformed, MalformedKind, Open, Token, Value, Writer,
+};
 use crate::{Encode, RpcError};
 use serde::Serialize;
 
@@ -111,7 +113,7 @@ pub(crate) fn write_result<T: Serialize + ?Sized>(
     id: &str,
     result: &T,
 ) -> Result<(), EncodeError> {
-    let envelope = begin(writer, id)?;
+    let envelope = begin_answer(writer, id)?;
     writer.key("result");
     writer.value(result)?;
     writer.end(envelope)
@@ -124,7 +126,7 @@ pub(crate) fn write_welcome(
     client_id: &str,
     max_msg_size: u32,
 ) -> Result<(), EncodeError> {
-    let envelope = begin(writer, id)?;
+    let envelope = begin_answer(writer, id)?;
     writer.key("result");
     let chunked = writer.dialect() == Dialect::V2;
     let result = writer.begin_map(Some(if chunked { 2 } else { 1 }))?;
@@ -138,20 +140,25 @@ pub(crate) fn write_welcome(
     writer.end(envelope)
 }
 
-/// A publication; upstream never counts the number in its id up.
+/// A publication; upstream never counts the number in its id up, here a 1 in place of the 0 tells
+/// that the value is a retained one. Gives the position of that digit.
 pub(crate) fn write_publication(
     writer: &mut Writer<'_>,
     topic: &str,
     encode: &Encode<'_>,
-) -> Result<(), EncodeError> {
+) -> Result<u32, EncodeError> {
     let envelope = writer.begin_map(Some(3))?;
     writer.key("wslink");
     writer.str("1.0");
     writer.key("id");
     writer.display(&format_args!("publish:{topic}:0"))?;
+    let quote = usize::from(writer.dialect() == Dialect::V1);
+    let mark = writer.position().saturating_sub(1 + quote);
     writer.key("result");
     encode(writer)?;
-    writer.end(envelope)
+    writer.end(envelope)?;
+    // What lies beyond a u32 does not fit any buffer of ours.
+    Ok(u32::try_from(mark).unwrap_or(u32::MAX))
 }
 
 /// `data` of an error.
@@ -186,7 +193,7 @@ pub(crate) fn write_error(
     message: &str,
     data: Data<'_>,
 ) -> Result<(), EncodeError> {
-    let envelope = begin(writer, id)?;
+    let envelope = begin_answer(writer, id)?;
     writer.key("error");
     let has_data = !matches!(data, Data::None | Data::Text(""));
     let error = writer.begin_map(Some(if has_data { 3 } else { 2 }))?;
@@ -223,7 +230,8 @@ pub(crate) fn write_error(
     writer.end(envelope)
 }
 
-fn begin(writer: &mut Writer<'_>, id: &str) -> Result<crate::wire::Open, EncodeError> {
+/// The beginning of an answer: what follows is `result` or `error`.
+pub(crate) fn begin_answer(writer: &mut Writer<'_>, id: &str) -> Result<Open, EncodeError> {
     let envelope = writer.begin_map(Some(3))?;
     writer.key("wslink");
     writer.str("1.0");

@@ -26,6 +26,8 @@ pub mod code {
     pub const LIMIT: i32 = -32003;
     /// The call's deadline passed; `data` is the method's name.
     pub const DEADLINE: i32 = -32004;
+    /// The client cancelled the call; `data` is the method's name.
+    pub const CANCELLED: i32 = -32005;
 }
 
 /// A limit that was reached.
@@ -60,6 +62,10 @@ pub enum Limit {
     HubBytes,
     /// Attached bytes in the hub ([`HubLimits::blob_bytes`](crate::HubLimits::blob_bytes)).
     HubBlobBytes,
+    /// The retained values ([`HubLimits::retained_bytes`](crate::HubLimits::retained_bytes)).
+    HubRetainedBytes,
+    /// Topics, which the memory's tables have to hold with one more.
+    Topics,
     /// 4 GiB, the largest total that a 2.x chunk header can say.
     Total,
 }
@@ -82,6 +88,8 @@ impl Limit {
             Self::TransmitBytes => "transmit_bytes",
             Self::HubBytes => "hub_bytes",
             Self::HubBlobBytes => "hub_blob_bytes",
+            Self::HubRetainedBytes => "hub_retained_bytes",
+            Self::Topics => "topics",
             Self::Total => "total",
         }
     }
@@ -380,7 +388,8 @@ pub enum CloseReason {
     Limit(LimitExceeded),
     /// A deadline passed.
     Timeout(TimeoutReason),
-    /// A publication was overtaken by the hub in the middle of a frame.
+    /// It fell behind on a topic that disconnects those who do, or a publication was passed over
+    /// when half of it had been sent.
     Lagged,
 }
 
@@ -402,6 +411,8 @@ pub enum TimeoutReason {
     Call,
     /// [`Deadlines::close`](crate::Deadlines::close).
     Close,
+    /// The peer asked for a topic at most so often, and its time has come.
+    Rate,
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! What all connections of a server share: publications, encoded once, in a ring.
 
+use crate::arena::{Arena, Span, Spans};
 use crate::envelope::write_publication;
 use crate::wire::{Dialect, Encoded, Segments, Writer};
 use crate::{
-    Audience, Blob, Buffer, Encode, Limit, LimitExceeded, Memory, PeerId, PublishError, Table,
+    Audience, Blob, Buffer, Encode, Entropy, Limit, LimitExceeded, Memory, PeerId, Policy,
+    PublishError, Table, TopicInfo,
 };
 use core::fmt;
 
-/// What a [`Hub`] may hold; at least one of the three makes it pass over the oldest publications.
+/// What a [`Hub`] may hold. The first three make it pass over the oldest publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubLimits {
@@ -17,54 +19,121 @@ pub struct HubLimits {
     pub blob_bytes: u64,
     /// Publications, at most what the memory's tables hold.
     pub publications: u16,
+    /// Encoded bytes of the retained values, at most what their buffer holds.
+    pub retained_bytes: u32,
 }
 
 impl HubLimits {
     /// For hosts with a heap.
     pub const fn desktop() -> Self {
-        Self { bytes: 4 << 20, blob_bytes: 64 << 20, publications: 1024 }
+        Self { bytes: 4 << 20, blob_bytes: 64 << 20, publications: 1024, retained_bytes: 16 << 20 }
     }
 
     /// For devices; blobs there are mostly flash or made on the fly, and cost nothing.
     pub const fn device() -> Self {
-        Self { bytes: 4096, blob_bytes: u64::MAX, publications: 8 }
+        Self { bytes: 4096, blob_bytes: u64::MAX, publications: 8, retained_bytes: 1024 }
     }
+}
+
+/// The memory that a hub is lent.
+#[derive(Debug)]
+pub struct HubBuffers<B> {
+    /// The ring of publications.
+    pub publications: B,
+    /// The last values of retained topics.
+    pub retained: B,
 }
 
 /// The publications of a server.
 ///
 /// Each is encoded once for each dialect that an authenticated peer speaks, and kept until newer
 /// ones need its place. A connection holds a position in the ring and pulls when it can send, so a
-/// peer that reads slowly costs nothing and delays nobody; what the ring passed over in the
-/// meantime is reported ([`Event::Lagged`](crate::Event::Lagged)).
+/// peer that reads slowly costs nothing and delays nobody; what the ring or a topic's [`Policy`]
+/// passed over in the meantime is reported ([`Event::Lagged`](crate::Event::Lagged)).
 pub struct Hub<M: Memory> {
     limits: HubLimits,
+    session: Entropy,
+    topics: &'static [TopicInfo],
+    /// One for each topic, and one for all that were not declared.
+    states: M::Topics<TopicState>,
     buffer: M::Buffer,
     /// Publication `n` is at `n % capacity`.
-    entries: M::Table<Entry<M>>,
+    entries: M::Publications<Entry<M>>,
     /// Number of the oldest one that is kept, and of the next one.
     first: u64,
     next: u64,
     /// Where the next one is written.
     head: u32,
     blob_bytes: u64,
+    retained: Retained<M>,
     /// Number of the next 1.x attachment key, counting over the server's life as upstream.
     next_key: u64,
     next_peer: u64,
-    listeners: [u32; 2],
+    peers: [u32; 2],
 }
 
+/// What has become of a topic. Publications are counted for each topic on its own as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TopicState {
+    /// Number of the next publication of this topic.
+    pub(crate) next: u64,
+    /// Number of the oldest one that is in the ring.
+    pub(crate) oldest: u64,
+    /// Place of the newest one in the ring.
+    pub(crate) newest_at: u64,
+    /// Peers that want this topic, and whether the service has been told of that.
+    listeners: u32,
+    told: bool,
+}
+
+/// A message that is shared by all its readers.
 struct Entry<M: Memory> {
+    topic: u16,
+    /// Its number within its topic.
+    number: u64,
     audience: Audience,
     encodings: [Option<Encoding>; 2],
-    blobs: M::Table<M::Blob>,
+    blobs: M::Blobs,
     blob_bytes: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Encoding {
-    start: u32,
+    span: Span,
     encoded: Encoded,
+    /// Where the digit of the id stands that tells a retained value.
+    mark: u32,
+}
+
+/// The last values of retained topics, each in both dialects.
+struct Retained<M: Memory> {
+    arena: Arena<M::Buffer>,
+    values: Values<M>,
+}
+
+struct Values<M: Memory>(M::Topics<Entry<M>>);
+
+impl<M: Memory> Spans for Values<M> {
+    fn each(&mut self, look: &mut dyn FnMut(&mut Span)) {
+        let encodings = self.0.as_mut().iter_mut().flat_map(|it| it.encodings.iter_mut());
+        encodings.flatten().for_each(|encoding| look(&mut encoding.span));
+    }
+}
+
+/// Names a publication for a connection that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the ring.
+    Ring(u64),
+    /// The retained value of a topic, as long as it has this number.
+    Retained { topic: u16, number: u64 },
+}
+
+/// A publication as a connection sees it.
+pub(crate) struct View<'a, B> {
+    pub(crate) message: Segments<'a>,
+    pub(crate) blobs: &'a [B],
+    pub(crate) mark: u32,
 }
 
 const DIALECTS: [Dialect; 2] = [Dialect::V1, Dialect::V2];
@@ -77,20 +146,43 @@ const fn slot(dialect: Dialect) -> usize {
 }
 
 impl<M: Memory> Hub<M> {
-    /// An empty hub that keeps publications in `buffer`.
-    pub fn new(limits: HubLimits, buffer: M::Buffer) -> Self {
-        Self {
+    /// An empty hub for the topics of a service. `session` tells this start of the server from
+    /// others ([`describe`](crate#built-in-methods)).
+    ///
+    /// # Errors
+    /// If the memory's tables cannot hold a state for each topic and one more.
+    pub fn new(
+        limits: HubLimits,
+        topics: &'static [TopicInfo],
+        session: Entropy,
+        buffers: HubBuffers<M::Buffer>,
+    ) -> Result<Self, LimitExceeded> {
+        let mut states = M::Topics::<TopicState>::default();
+        for _ in 0..=topics.len() {
+            states.push(TopicState::default()).map_err(|_| {
+                let (needed, available) = (topics.len() as u64 + 1, states.capacity() as u64);
+                LimitExceeded::new(Limit::Topics, needed, available)
+            })?;
+        }
+        Ok(Self {
             limits,
-            buffer,
-            entries: M::Table::default(),
+            session,
+            topics,
+            states,
+            buffer: buffers.publications,
+            entries: M::Publications::default(),
             first: 0,
             next: 0,
             head: 0,
             blob_bytes: 0,
+            retained: Retained {
+                arena: Arena::new(buffers.retained, limits.retained_bytes),
+                values: Values(M::Topics::default()),
+            },
             next_key: 0,
             next_peer: 0,
-            listeners: [0; 2],
-        }
+            peers: [0; 2],
+        })
     }
 
     /// A name for a new connection.
@@ -101,7 +193,20 @@ impl<M: Memory> Hub<M> {
 
     /// How many peers are authenticated.
     pub fn peers(&self) -> usize {
-        self.listeners.iter().map(|count| *count as usize).sum()
+        self.peers.iter().map(|count| *count as usize).sum()
+    }
+
+    /// A topic that has got its first listener (true) or lost its last one (false) since the last
+    /// call. Peers that never subscribe listen to everything.
+    pub fn poll_listened(&mut self) -> Option<(&'static str, bool)> {
+        for (info, state) in self.topics.iter().zip(self.states.as_mut()) {
+            let listened = state.listeners > 0;
+            if state.told != listened {
+                state.told = listened;
+                return Some((info.name, listened));
+            }
+        }
+        None
     }
 
     /// Publishes what `encode` writes: it is called once for each dialect in use, and again when
@@ -117,10 +222,12 @@ impl<M: Memory> Hub<M> {
         blobs: &[M::Blob],
         encode: &Encode<'_>,
     ) -> Result<(), PublishError> {
-        if self.peers() == 0 {
+        let index = self.topic(topic);
+        let retained = self.info(index).is_some_and(|info| info.retained);
+        if self.peers() == 0 && !retained {
             return Ok(());
         }
-        let mut kept = M::Table::<M::Blob>::default();
+        let mut kept = M::Blobs::default();
         for blob in blobs {
             kept.push(blob.clone()).map_err(|_| {
                 let (needed, available) = (blobs.len() as u64, kept.capacity() as u64);
@@ -139,18 +246,35 @@ impl<M: Memory> Hub<M> {
         while self.next - self.first >= self.capacity() {
             self.evict();
         }
+        let before = self.head;
+        let mut encodings = self.encode_all(topic, retained, blobs, encode);
+        // The first encoding may have come to lie where it leaves no room for the second.
+        if matches!(encodings, Err(PublishError::TooLarge(_))) && self.first == self.next {
+            self.head = 0;
+            encodings = self.encode_all(topic, retained, blobs, encode);
+        }
+        let number = self.states.as_ref()[usize::from(index)].next;
+        let entry = Entry {
+            topic: index,
+            number,
+            audience,
+            encodings: encodings?,
+            blobs: kept,
+            blob_bytes,
+        };
+        if retained && let Err(exceeded) = self.retain(&entry) {
+            self.head = before;
+            return Err(PublishError::TooLarge(exceeded));
+        }
+        self.append(entry);
+        Ok(())
+    }
 
-        let encodings = match self.encode_all(topic, blobs, encode) {
-            // The first encoding may have come to lie where it leaves no room for the second.
-            Err(PublishError::TooLarge(_)) if self.first == self.next && self.head != 0 => {
-                self.head = 0;
-                self.encode_all(topic, blobs, encode)
-            }
-            result => result,
-        }?;
-
-        self.blob_bytes = self.blob_bytes.saturating_add(blob_bytes);
-        let entry = Entry { audience, encodings, blobs: kept, blob_bytes };
+    fn append(&mut self, entry: Entry<M>) {
+        self.blob_bytes = self.blob_bytes.saturating_add(entry.blob_bytes);
+        let state = &mut self.states.as_mut()[usize::from(entry.topic)];
+        state.next += 1;
+        state.newest_at = self.next;
         let index = self.index(self.next);
         match self.entries.as_mut().get_mut(index) {
             Some(old) => *old = entry,
@@ -158,6 +282,51 @@ impl<M: Memory> Hub<M> {
             None => _ = self.entries.push(entry),
         }
         self.next += 1;
+    }
+
+    /// Keeps a copy for those who join later, in place of the topic's last.
+    fn retain(&mut self, entry: &Entry<M>) -> Result<(), LimitExceeded> {
+        let Retained { arena, values } = &mut self.retained;
+        let old = values.0.as_ref().iter().position(|it| it.topic == entry.topic);
+        let len = |it: &Entry<M>| -> usize {
+            it.encodings.iter().flatten().map(|encoding| encoding.span.len as usize).sum()
+        };
+        let others: usize =
+            values.0.as_ref().iter().filter(|it| it.topic != entry.topic).map(len).sum();
+        let needed = others + len(entry);
+        if needed > arena.capacity() {
+            let (needed, available) = (needed as u64, arena.capacity() as u64);
+            return Err(LimitExceeded::new(Limit::HubRetainedBytes, needed, available));
+        }
+        let mut copy = Entry {
+            encodings: [None; 2],
+            blobs: M::Blobs::default(),
+            audience: entry.audience,
+            ..*entry
+        };
+        for blob in entry.blobs.as_ref() {
+            // As many as the entry has.
+            _ = copy.blobs.push(blob.clone());
+        }
+        let full = LimitExceeded::new(Limit::Topics, 1, 0);
+        let place = match old {
+            Some(place) => {
+                values.0.as_mut()[place] = copy;
+                place
+            }
+            None => {
+                values.0.push(copy).map_err(|_| full)?;
+                values.0.as_ref().len() - 1
+            }
+        };
+        for (dialect, encoding) in entry.encodings.iter().enumerate() {
+            let Some(encoding) = encoding else { continue };
+            // It fits: that was checked for both.
+            let span = arena.alloc(encoding.span.len as usize, values).ok_or(full)?;
+            let bytes = encoding.span.of(self.buffer.as_ref());
+            span.of_mut(arena.bytes_mut()).copy_from_slice(bytes);
+            values.0.as_mut()[place].encodings[dialect] = Some(Encoding { span, ..*encoding });
+        }
         Ok(())
     }
 
@@ -165,16 +334,17 @@ impl<M: Memory> Hub<M> {
     fn encode_all(
         &mut self,
         topic: &str,
+        retained: bool,
         blobs: &[M::Blob],
         encode: &Encode<'_>,
     ) -> Result<[Option<Encoding>; 2], PublishError> {
         let before = self.head;
         let mut encodings: [Option<Encoding>; 2] = [None; 2];
         for dialect in DIALECTS {
-            if self.listeners[slot(dialect)] == 0 {
+            if self.peers[slot(dialect)] == 0 && !retained {
                 continue;
             }
-            let staged = encodings.iter().flatten().next().map(|it| it.start);
+            let staged = encodings.iter().flatten().next().map(|it| it.span.start);
             match self.encode(dialect, staged, topic, blobs, encode) {
                 Ok(encoding) => encodings[slot(dialect)] = Some(encoding),
                 Err(error) => {
@@ -207,7 +377,8 @@ impl<M: Memory> Hub<M> {
             let (start, end) = self.gap(needed, staged, most);
             let room = self.buffer.as_mut().get_mut(start..end).unwrap_or(&mut []);
             let mut writer = Writer::new(dialect, room, self.next_key, &lens);
-            write_publication(&mut writer, topic, encode).map_err(PublishError::Unserializable)?;
+            let mark = write_publication(&mut writer, topic, encode)
+                .map_err(PublishError::Unserializable)?;
             match writer.finish() {
                 Ok(encoded) => {
                     let total = u64::from(encoded.text_len) + encoded.blob_bytes;
@@ -219,7 +390,8 @@ impl<M: Memory> Hub<M> {
                     if dialect == Dialect::V1 {
                         self.next_key += u64::from(encoded.places);
                     }
-                    return Ok(Encoding { start: start as u32, encoded });
+                    let span = Span { start: start as u32, len: encoded.len };
+                    return Ok(Encoding { span, encoded, mark });
                 }
                 Err(overflow) => {
                     needed = overflow.needed;
@@ -244,7 +416,7 @@ impl<M: Memory> Hub<M> {
     fn gap(&self, needed: usize, staged: Option<u32>, most: usize) -> (usize, usize) {
         let oldest =
             self.entry(self.first).and_then(|entry| entry.encodings.iter().flatten().next());
-        let Some(tail) = oldest.map(|it| it.start).or(staged) else { return (0, most) };
+        let Some(tail) = oldest.map(|it| it.span.start).or(staged) else { return (0, most) };
         let (head, tail) = (self.head as usize, tail as usize);
         if head <= tail {
             (head, tail)
@@ -263,8 +435,10 @@ impl<M: Memory> Hub<M> {
         let index = self.index(self.first);
         if let Some(entry) = self.entries.as_mut().get_mut(index) {
             self.blob_bytes = self.blob_bytes.saturating_sub(entry.blob_bytes);
-            entry.blobs = M::Table::default();
+            entry.blobs = M::Blobs::default();
             entry.encodings = [None; 2];
+            let (topic, number) = (usize::from(entry.topic), entry.number);
+            self.states.as_mut()[topic].oldest = number + 1;
         }
         self.first += 1;
         true
@@ -283,27 +457,84 @@ impl<M: Memory> Hub<M> {
         self.entries.as_ref().get(self.index(number))
     }
 
-    pub(crate) const fn first(&self) -> u64 {
-        self.first
+    /// Number of the oldest publication in the ring, and of the next one.
+    pub(crate) const fn range(&self) -> (u64, u64) {
+        (self.first, self.next)
     }
 
-    pub(crate) const fn next(&self) -> u64 {
-        self.next
+    /// The topic of a publication in the ring, and its number there.
+    pub(crate) fn heading(&self, place: u64) -> Option<(u16, u64)> {
+        self.entry(place).map(|entry| (entry.topic, entry.number))
     }
 
-    /// Publication `number` for `peer`: `None` if it is gone, not for this peer, or older than the
-    /// first peer of this dialect.
-    pub(crate) fn publication(
+    /// Whether a publication in the ring is for one peer, under a topic that it cannot subscribe
+    /// to: then it is sent in any case.
+    pub(crate) fn is_personal(&self, place: u64) -> bool {
+        let undeclared = |entry: &Entry<M>| usize::from(entry.topic) >= self.topics.len();
+        let personal = |entry: &Entry<M>| matches!(entry.audience, Audience::Only(_));
+        self.entry(place).is_some_and(|entry| undeclared(entry) && personal(entry))
+    }
+
+    /// Number of the retained value of a topic.
+    pub(crate) fn retained(&self, topic: u16) -> Option<u64> {
+        let values = self.retained.values.0.as_ref();
+        values.iter().find(|entry| entry.topic == topic).map(|entry| entry.number)
+    }
+
+    /// A publication for `peer`: `None` if it is gone, not for this peer, or older than the first
+    /// peer of this dialect.
+    pub(crate) fn view(
         &self,
-        number: u64,
+        place: Place,
         dialect: Dialect,
         peer: PeerId,
-    ) -> Option<(Segments<'_>, &[M::Blob])> {
-        let entry = self.entry(number).filter(|entry| entry.audience.includes(peer))?;
-        let Encoding { start, encoded } = entry.encodings[slot(dialect)]?;
-        let end = start.saturating_add(encoded.len);
-        let bytes = self.buffer.as_ref().get(start as usize..end as usize)?;
-        Some((Segments::new(dialect, encoded, bytes), entry.blobs.as_ref()))
+    ) -> Option<View<'_, M::Blob>> {
+        let (entry, bytes) = match place {
+            Place::Ring(place) => (self.entry(place)?, self.buffer.as_ref()),
+            Place::Retained { topic, number } => {
+                let mut values = self.retained.values.0.as_ref().iter();
+                let entry = values.find(|it| it.topic == topic && it.number == number)?;
+                (entry, self.retained.arena.bytes())
+            }
+        };
+        let Encoding { span, encoded, mark } =
+            entry.encodings[slot(dialect)].filter(|_| entry.audience.includes(peer))?;
+        let message = Segments::new(dialect, encoded, span.of(bytes));
+        Some(View { message, blobs: entry.blobs.as_ref(), mark })
+    }
+
+    /// The states of all topics, with that of the undeclared ones last.
+    pub(crate) fn states(&self) -> &[TopicState] {
+        self.states.as_ref()
+    }
+
+    /// The topic of that index; `None` for the undeclared ones.
+    pub(crate) fn info(&self, topic: u16) -> Option<&'static TopicInfo> {
+        self.topics.get(usize::from(topic))
+    }
+
+    pub(crate) fn policy(&self, topic: u16) -> Policy {
+        self.info(topic).map(|info| info.policy).unwrap_or_default()
+    }
+
+    fn topic(&self, name: &str) -> u16 {
+        let index = self.topics.iter().position(|info| info.name == name);
+        index.unwrap_or(self.topics.len()) as u16
+    }
+
+    pub(crate) const fn session(&self) -> Entropy {
+        self.session
+    }
+
+    /// A peer wants a topic, or does not any more.
+    pub(crate) fn listen(&mut self, topic: usize, wanted: bool) {
+        if let Some(state) = self.states.as_mut().get_mut(topic) {
+            state.listeners = if wanted {
+                state.listeners.saturating_add(1)
+            } else {
+                state.listeners.saturating_sub(1)
+            };
+        }
     }
 
     pub(crate) const fn next_key(&self) -> u64 {
@@ -317,12 +548,12 @@ impl<M: Memory> Hub<M> {
 
     /// A peer was authenticated.
     pub(crate) const fn join(&mut self, dialect: Dialect) {
-        self.listeners[slot(dialect)] += 1;
+        self.peers[slot(dialect)] += 1;
     }
 
     /// An authenticated peer is gone.
     pub(crate) const fn leave(&mut self, dialect: Dialect) {
-        self.listeners[slot(dialect)] = self.listeners[slot(dialect)].saturating_sub(1);
+        self.peers[slot(dialect)] = self.peers[slot(dialect)].saturating_sub(1);
     }
 }
 

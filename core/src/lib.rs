@@ -3,6 +3,21 @@
 //! A [`Connection`] consumes and emits WebSocket frames and does no I/O: no sockets, no clock, no
 //! randomness of its own. What all connections of a server share, the publications, is in the
 //! [`Hub`]. What the user writes is a [`Service`].
+//!
+//! # Built-in methods
+//!
+//! Every server answers these plain calls, so any stock client can use them after its hello:
+//!
+//! | method | does |
+//! |---|---|
+//! | `wslink.subscribe(topics, max_rate=null)` | from its first call on, the client is sent only the topics that were named: exactly, or by a prefix before `*`; at most `max_rate` a second of each, the newest of them. Gives `{"topics": [..]}`, what is subscribed now |
+//! | `wslink.unsubscribe(topics)` | takes topics away, named in the same way |
+//! | `wslink.describe(page=0)` | `{"session", "hash", "methods", "topics", "limits", "next"}`: in pages if it does not fit, `next` is the page to ask for next. `session` is new at each start of the server, `hash` changes with the description |
+//! | `wslink.cancel(token)` | ends the call that was made with that number as keyword argument `wslink_token`; it is answered with -32005 |
+//! | `application.exit()`, `application.exit.later(seconds=60)` | as upstream, if [`Config::exit`] allows it |
+//!
+//! Publications on topic `wslink.progress` tell how far a call with a token is ([`Cx::progress`]);
+//! those on `wslink.lagged` tell a client that subscribed to it what it has missed.
 #![no_std]
 
 mod arena;
@@ -28,12 +43,12 @@ pub use error::{
     CloseCode, CloseReason, ErrorText, Limit, LimitExceeded, PublishError, RpcError, SendError,
     TimeoutReason, UsageError, code,
 };
-pub use hub::{Hub, HubLimits};
+pub use hub::{Hub, HubBuffers, HubLimits};
 pub use memory::{Buffer, Fixed, Memory, Table};
 pub use secret::Secret;
 pub use service::{
-    Audience, Call, Cx, Encode, Hello, Host, MethodInfo, ParamInfo, Params, Publications, Publish,
-    Service, Topic, TopicInfo, Verdict,
+    Api, Audience, Call, Cx, Encode, Hello, Host, MethodInfo, ParamInfo, Params, Policy,
+    Publications, Publish, Service, Topic, TopicInfo, Verdict,
 };
 pub use state::{Phase, Step};
 pub use time::Instant;

@@ -66,30 +66,61 @@ impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
 }
 
 /// The storage of a [`Connection`](crate::Connection) and of a [`Hub`](crate::Hub), chosen by the
-/// caller: there is one engine, whoever owns the memory.
+/// caller: there is one engine, whoever owns the memory. Each pool has a table of its own kind, so
+/// that each can have its own size.
 pub trait Memory {
     /// Bytes under reassembly and bytes waiting to be sent.
     type Buffer: Buffer;
     /// What an outgoing attachment is.
     type Blob: Blob;
-    /// Calls, pending messages, publications and the attachments of one message.
-    type Table<T>: Table<T>;
+    /// Calls of a connection that run or whose answers are not yet sent.
+    type Calls<T>: Table<T>;
+    /// Incoming messages of a connection that are not complete, and attachments not yet called for.
+    type Messages<T>: Table<T>;
+    /// Attachments of one outgoing message.
+    type Blobs: Table<Self::Blob>;
+    /// Topics of a service, and one more for all that are not declared.
+    type Topics<T>: Table<T>;
+    /// Publications in the hub.
+    type Publications<T>: Table<T>;
 }
 
-/// Memory of fixed size, for devices: buffers `B`, blobs `A`, and `N` entries in each table.
+/// Memory of fixed size, for devices: buffers `B`, blobs `A`, and the size of each pool.
 ///
 /// ```
 /// use wslink_core::{Connection, Fixed, Hub};
 ///
-/// type Device = Fixed<&'static mut [u8], &'static [u8], 4>;
+/// // 2 calls side by side, 2 unfinished messages, 1 attachment, 3 topics, 8 publications.
+/// type Device = Fixed<&'static mut [u8], &'static [u8], 2, 2, 1, 4, 8>;
 /// type Peer = Connection<Device>;
 /// type Shared = Hub<Device>;
 /// ```
 #[derive(Debug)]
-pub struct Fixed<B, A, const N: usize>(PhantomData<(B, A)>);
+pub struct Fixed<
+    B,
+    A,
+    const CALLS: usize = 4,
+    const MESSAGES: usize = 2,
+    const BLOBS: usize = 1,
+    const TOPICS: usize = 4,
+    const PUBLICATIONS: usize = 8,
+>(PhantomData<(B, A)>);
 
-impl<B: Buffer, A: Blob, const N: usize> Memory for Fixed<B, A, N> {
+impl<
+    B: Buffer,
+    A: Blob,
+    const CALLS: usize,
+    const MESSAGES: usize,
+    const BLOBS: usize,
+    const TOPICS: usize,
+    const PUBLICATIONS: usize,
+> Memory for Fixed<B, A, CALLS, MESSAGES, BLOBS, TOPICS, PUBLICATIONS>
+{
     type Buffer = B;
     type Blob = A;
-    type Table<T> = heapless::Vec<T, N>;
+    type Calls<T> = heapless::Vec<T, CALLS>;
+    type Messages<T> = heapless::Vec<T, MESSAGES>;
+    type Blobs = heapless::Vec<A, BLOBS>;
+    type Topics<T> = heapless::Vec<T, TOPICS>;
+    type Publications<T> = heapless::Vec<T, PUBLICATIONS>;
 }

@@ -1,5 +1,6 @@
 //! What the user writes, without transport, executor or dialect.
 
+use crate::connection::TOKEN;
 use crate::wire::{EncodeError, Value, Writer};
 use crate::{
     Attachment, Blob, CallId, CloseReason, LimitExceeded, PeerId, PublishError, RpcError, Secret,
@@ -81,10 +82,31 @@ pub trait Service {
         let _ = (peer, reason);
     }
 
-    /// A peer fell behind, and the hub has passed over `missed` publications that it may have
-    /// been due.
-    fn lagged(&self, peer: PeerId, missed: u64) {
-        let _ = (peer, missed);
+    /// A peer fell behind, and `missed` publications of a topic were passed over for it.
+    fn lagged(&self, peer: PeerId, topic: &'static str, missed: u64) {
+        let _ = (peer, topic, missed);
+    }
+
+    /// A topic has got its first listener, or lost its last one: a service can sample only while
+    /// somebody looks. A peer that never subscribes listens to everything.
+    fn listened(&self, topic: &'static str, listened: bool) {
+        let _ = (topic, listened);
+    }
+}
+
+/// What a service offers: its [`METHODS`](Service::METHODS) and [`TOPICS`](Service::TOPICS).
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    /// The methods.
+    pub methods: &'static [MethodInfo],
+    /// The topics.
+    pub topics: &'static [TopicInfo],
+}
+
+impl Api {
+    /// What `S` offers.
+    pub const fn of<S: Service>() -> &'static Self {
+        const { &Self { methods: S::METHODS, topics: S::TOPICS } }
     }
 }
 
@@ -156,6 +178,9 @@ pub struct Call<'a> {
     pub index: usize,
     /// The method that is called.
     pub method: &'static MethodInfo,
+    /// The client's own name for the call, if it gave one as keyword argument `wslink_token`: by it
+    /// the call is cancelled and its progress told.
+    pub token: Option<u32>,
     pub(crate) args: Option<Value<'a>>,
     pub(crate) kwargs: Option<Value<'a>>,
 }
@@ -166,9 +191,10 @@ impl<'a> Call<'a> {
         self.args.into_iter().flat_map(|args| args.items())
     }
 
-    /// Keyword arguments, in the order in which they came.
+    /// Keyword arguments, in the order in which they came, without the token.
     pub fn kwargs(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-        self.kwargs.into_iter().flat_map(|kwargs| kwargs.entries())
+        let entries = self.kwargs.into_iter().flat_map(|kwargs| kwargs.entries());
+        entries.filter(|(key, _)| *key != TOKEN)
     }
 
     /// The arguments by the parameters that the method declares
@@ -241,13 +267,28 @@ impl<'a> Params<'a> {
 /// between threads.
 pub struct Cx<'a, B> {
     peer: PeerId,
+    token: Option<u32>,
     host: &'a (dyn Host<B> + 'a),
 }
 
 impl<'a, B> Cx<'a, B> {
-    /// The context that an adapter gives to a call of `peer`.
-    pub const fn new(peer: PeerId, host: &'a (dyn Host<B> + 'a)) -> Self {
-        Self { peer, host }
+    /// The context that an adapter gives to a call of `peer` with its [`Call::token`].
+    pub const fn new(peer: PeerId, token: Option<u32>, host: &'a (dyn Host<B> + 'a)) -> Self {
+        Self { peer, token, host }
+    }
+
+    /// Tells the caller how far the call is, if the caller named the call by a token: topic
+    /// `wslink.progress`, to this peer only, `{"token", "done", "total"}` in units of the method's
+    /// own. Told too often, some are left out, never the last one (`done` equal to `total`).
+    pub fn progress(&self, done: u64, total: Option<u64>) {
+        let Some(token) = self.token else { return };
+        if self.host.is_progress_due(total == Some(done)) {
+            let audience = Audience::Only(self.peer);
+            let progress = Progress { token, done, total };
+            // Three numbers serialize, and fit any hub.
+            let encode = |writer: &mut Writer<'_>| writer.value(&progress);
+            _ = self.host.publish("wslink.progress", audience, &[], &encode);
+        }
     }
 
     /// Who calls.
@@ -269,7 +310,7 @@ impl<'a, B> Cx<'a, B> {
     /// # Errors
     /// As [`Publications::publish`].
     pub fn publish<T: Serialize>(&self, topic: &Topic<T>, value: &T) -> Result<(), PublishError> {
-        self.host.publish(topic.name, Audience::All, &[], &|writer| writer.value(value))
+        self.host.publish(topic.info.name, Audience::All, &[], &|writer| writer.value(value))
     }
 
     /// Publishes to a chosen audience, with attachments that [`Attachment::nth`] names by their
@@ -284,7 +325,7 @@ impl<'a, B> Cx<'a, B> {
         value: &T,
         blobs: &[B],
     ) -> Result<(), PublishError> {
-        self.host.publish(topic.name, audience, blobs, &|writer| writer.value(value))
+        self.host.publish(topic.info.name, audience, blobs, &|writer| writer.value(value))
     }
 }
 
@@ -300,6 +341,13 @@ impl<B> fmt::Debug for Cx<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx").field("peer", &self.peer).finish_non_exhaustive()
     }
+}
+
+#[derive(Serialize)]
+struct Progress {
+    token: u32,
+    done: u64,
+    total: Option<u64>,
 }
 
 /// Writes a value in either dialect; called once for each dialect in use.
@@ -329,6 +377,13 @@ pub trait Host<B>: Publish<B> {
     /// # Errors
     /// When there is no room for one more.
     fn attach(&self, blob: B) -> Result<Attachment, LimitExceeded>;
+
+    /// Whether [`Cx::progress`] shall be told now. Adapters let some pass, for example one each
+    /// 50 ms, and always the `last` one.
+    fn is_progress_due(&self, last: bool) -> bool {
+        let _ = last;
+        true
+    }
 }
 
 /// Publishing from outside a call, for example from a loop that samples.
@@ -353,7 +408,7 @@ impl<'a, B> Publications<'a, B> {
         value: &T,
         blobs: &[B],
     ) -> Result<(), PublishError> {
-        self.0.publish(topic.name, audience, blobs, &|writer| writer.value(value))
+        self.0.publish(topic.info.name, audience, blobs, &|writer| writer.value(value))
     }
 }
 
@@ -405,12 +460,12 @@ impl Audience {
 /// const LEVEL: wslink_core::Topic<f32> = wslink_core::Topic::new("tank-level");
 /// ```
 pub struct Topic<T: ?Sized> {
-    name: &'static str,
+    info: TopicInfo,
     value: PhantomData<fn(&T)>,
 }
 
 impl<T: ?Sized> Topic<T> {
-    /// A topic of that name.
+    /// A topic of that name, with the default policy and not retained.
     ///
     /// # Panics
     /// If the name is not dot-separated words of `[A-Za-z0-9_]`; in a constant that is an error of
@@ -418,28 +473,79 @@ impl<T: ?Sized> Topic<T> {
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         assert!(is_name(name), "a topic's name is words of [A-Za-z0-9_], separated by dots");
-        Self { name, value: PhantomData }
+        let policy = Policy::DropOldest(u16::MAX);
+        let info = TopicInfo { name, doc: "", ty: "", policy, retained: false };
+        Self { info, value: PhantomData }
+    }
+
+    /// The same topic with a description.
+    #[must_use]
+    pub const fn with_doc(mut self, doc: &'static str) -> Self {
+        self.info.doc = doc;
+        self
+    }
+
+    /// The same topic with the name of its type, for [`describe`](crate#built-in-methods).
+    #[must_use]
+    pub const fn with_type(mut self, ty: &'static str) -> Self {
+        self.info.ty = ty;
+        self
+    }
+
+    /// The same topic with another policy.
+    #[must_use]
+    pub const fn with_policy(mut self, policy: Policy) -> Self {
+        self.info.policy = policy;
+        self
+    }
+
+    /// The same topic, whose last value is sent to whoever joins.
+    #[must_use]
+    pub const fn retained(mut self) -> Self {
+        self.info.retained = true;
+        self
     }
 
     /// The name.
     pub const fn name(&self) -> &'static str {
-        self.name
+        self.info.name
     }
 
-    /// The row that describes it in [`Service::TOPICS`].
+    /// The row that declares it in [`Service::TOPICS`].
     #[must_use]
     pub const fn info(&self) -> TopicInfo {
-        TopicInfo { name: self.name, doc: "" }
+        self.info
     }
 }
 
 impl<T: ?Sized> fmt::Debug for Topic<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Topic").field(&self.name).finish()
+        f.debug_tuple("Topic").field(&self.info.name).finish()
     }
 }
 
-/// A topic as it is described to others.
+/// What becomes of publications that a peer is too slow for. Whatever is passed over is counted
+/// and told ([`Service::lagged`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// The peer gets the newest one only: for measurements and pictures.
+    KeepLatest,
+    /// The peer gets so many of the newest ones, as far as the hub still has them.
+    DropOldest(u16),
+    /// The connection is closed with 1008: for what must be complete.
+    Disconnect,
+}
+
+impl Default for Policy {
+    /// All that the hub still has.
+    fn default() -> Self {
+        Self::DropOldest(u16::MAX)
+    }
+}
+
+/// A topic as it is declared in [`Service::TOPICS`] and described to others; made by
+/// [`Topic::info`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicInfo {
@@ -447,14 +553,12 @@ pub struct TopicInfo {
     pub name: &'static str,
     /// What is published under it.
     pub doc: &'static str,
-}
-
-impl TopicInfo {
-    /// The same topic with a description.
-    #[must_use]
-    pub const fn with_doc(self, doc: &'static str) -> Self {
-        Self { doc, ..self }
-    }
+    /// The type of its values, in words of the service.
+    pub ty: &'static str,
+    /// What becomes of publications that a peer is too slow for.
+    pub policy: Policy,
+    /// Whether the last value is sent to whoever joins.
+    pub retained: bool,
 }
 
 /// A method as it is called and described.
@@ -467,6 +571,8 @@ pub struct MethodInfo {
     pub params: &'static [ParamInfo],
     /// What it does.
     pub doc: &'static str,
+    /// What it gives back, in words of the service.
+    pub returns: &'static str,
     /// How long a call may take, instead of [`Deadlines::call`](crate::Deadlines::call).
     pub deadline: Option<Duration>,
 }
@@ -480,7 +586,7 @@ impl MethodInfo {
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         assert!(is_name(name), "a method's name is words of [A-Za-z0-9_], separated by dots");
-        Self { name, params: &[], doc: "", deadline: None }
+        Self { name, params: &[], doc: "", returns: "", deadline: None }
     }
 
     /// The same method with parameters.
@@ -493,6 +599,12 @@ impl MethodInfo {
     #[must_use]
     pub const fn with_doc(self, doc: &'static str) -> Self {
         Self { doc, ..self }
+    }
+
+    /// The same method with the name of what it gives back.
+    #[must_use]
+    pub const fn with_returns(self, returns: &'static str) -> Self {
+        Self { returns, ..self }
     }
 
     /// The same method with a deadline of its own.
@@ -510,17 +622,25 @@ pub struct ParamInfo {
     pub name: &'static str,
     /// Whether it may be left out.
     pub optional: bool,
+    /// Its type, in words of the service.
+    pub ty: &'static str,
 }
 
 impl ParamInfo {
     /// A parameter that must be given.
     pub const fn required(name: &'static str) -> Self {
-        Self { name, optional: false }
+        Self { name, optional: false, ty: "" }
     }
 
     /// A parameter that may be left out.
     pub const fn optional(name: &'static str) -> Self {
-        Self { name, optional: true }
+        Self { name, optional: true, ty: "" }
+    }
+
+    /// The same parameter with the name of its type.
+    #[must_use]
+    pub const fn with_type(self, ty: &'static str) -> Self {
+        Self { ty, ..self }
     }
 }
 

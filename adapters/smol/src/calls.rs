@@ -38,6 +38,8 @@ pub(crate) struct Started {
     pub(crate) peer: PeerId,
     pub(crate) id: CallId,
     pub(crate) method: &'static str,
+    /// The client's own name for it.
+    pub(crate) token: Option<u32>,
 }
 
 /// [`Service::decode`], where a panic is an error of the call.
@@ -59,7 +61,8 @@ pub(crate) async fn run<'s, S: Service<Blob: Send + 'static>>(
     request: S::Request,
 ) -> (Started, Answer<S>) {
     let host = CallHost::new(server.shared, server.options.config.limits.attachments);
-    let call = async { server.service.call(Cx::new(started.peer, &host), request).await };
+    let call =
+        async { server.service.call(Cx::new(started.peer, started.token, &host), request).await };
     let result = AssertUnwindSafe(call).catch_unwind().await;
     let Started { peer, method, .. } = started;
     let answer = match result {
@@ -96,6 +99,18 @@ pub(crate) async fn judge<S: Service<Blob: Send + 'static>>(
 pub(crate) fn tell(peer: PeerId, what: &str, tell: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(tell)).is_err() {
         log::error!("{peer}: the service panicked when told that it {what}");
+    }
+}
+
+/// Tells the service which topics have got their first listener, or lost their last one.
+pub(crate) fn tell_listened<S: Service<Blob: Send + 'static>>(server: Borrowed<'_, S>) {
+    loop {
+        let changed = server.shared.hub().poll_listened();
+        let Some((topic, listened)) = changed else { return };
+        let told = catch_unwind(AssertUnwindSafe(|| server.service.listened(topic, listened)));
+        if told.is_err() {
+            log::error!("the service panicked when told who listens to {topic:?}");
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
 use std::panic::catch_unwind;
 use wslink_core::{
-    Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant, PeerId,
-    Phase, SendError, Service, TimeoutReason, UsageError, Verdict,
+    Api, Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant,
+    PeerId, Phase, SendError, Service, TimeoutReason, UsageError, Verdict,
 };
 
 /// Messages that are read, batches that are written and rounds that are made before the others
@@ -127,7 +127,7 @@ where
         let config = server.options.config;
         let buffers = Buffers { receive: HeapBuffer::default(), transmit: HeapBuffer::default() };
         let now = server.shared.control.now();
-        let conn = Connection::accept(config, S::METHODS, buffers, peer, entropy, now)?;
+        let conn = Connection::accept(config, Api::of::<S>(), buffers, peer, entropy, now)?;
         // The engine answers a hello that is a little too big; only what is out of all
         // proportion is not let in at all.
         let limits = config.limits;
@@ -215,6 +215,7 @@ where
                     self.opened = true;
                     log::info!("{peer} said hello");
                     calls::tell(peer, "opened", || self.server.service.opened(peer));
+                    calls::tell_listened(self.server);
                 }
             }
         }
@@ -245,7 +246,7 @@ where
 
     /// Hands an answer to the engine, or keeps it.
     fn answer(&mut self, started: Started, mut answer: Answer<S>) {
-        let Started { peer, id, method } = started;
+        let Started { peer, id, method, .. } = started;
         let result = match &mut answer {
             Answer::Error(error) => self.conn.fail(id, error),
             Answer::Reply(value, blobs) => {
@@ -286,6 +287,10 @@ where
             }
             match self.socket.poll_next(cx) {
                 Poll::Ready(incoming) if has_room || incoming.is_control() => {
+                    if let Incoming::Close(_) = incoming {
+                        // What was asked for right before it is begun, as upstream does.
+                        self.poll_calls(cx);
+                    }
                     self.take(incoming, now);
                 }
                 Poll::Ready(incoming) => {
@@ -359,15 +364,21 @@ where
                 self.hello = Some(Box::pin((self.judge)(calls::copy_args(&hello))));
             }
             Ok(Some(Event::Call(call))) => {
-                let started = Started { peer: self.peer, id: call.id, method: call.method.name };
+                let (method, token) = (call.method.name, call.token);
+                let started = Started { peer: self.peer, id: call.id, method, token };
                 match calls::decode(self.server.service, self.peer, &call) {
                     Ok(request) => self.run(started, request),
                     Err(error) => self.answer(started, Answer::Error(error)),
                 }
             }
-            Ok(Some(Event::Expired(call))) => self.expire(call),
-            Ok(Some(Event::Lagged(missed))) => self.lag(missed),
-            Ok(Some(Event::Closed(reason))) => self.end(now, reason),
+            Ok(Some(Event::Builtin)) => {
+                self.conn.handle_builtin(now, &mut self.server.shared.hub());
+                calls::tell_listened(self.server);
+            }
+            Ok(Some(Event::Exit(after))) => {
+                log::info!("{} ends the server in {after:?}", self.peer);
+                self.server.shared.control.stop_at(now + after);
+            }
             Ok(Some(_)) => {}
             Err(error) => log::error!("{}: a frame was not taken: {error}", self.peer),
         }
@@ -448,8 +459,19 @@ where
         while let Some(event) = self.conn.poll_event() {
             progress = true;
             match event {
-                Event::Expired(call) => self.expire(call),
-                Event::Lagged(missed) => self.lag(missed),
+                Event::Expired(call) => {
+                    log::warn!("{}: a call took longer than its deadline", self.peer);
+                    self.drop_call(call);
+                }
+                Event::Cancelled(call) => {
+                    log::debug!("{}: a call was cancelled", self.peer);
+                    self.drop_call(call);
+                }
+                Event::Lagged { topic, missed } => {
+                    let (peer, service) = (self.peer, self.server.service);
+                    log::warn!("{peer} missed {missed} publications of {topic:?}");
+                    calls::tell(peer, "lagged", || service.lagged(peer, topic, missed));
+                }
                 Event::Closed(reason) => self.end(now, reason),
                 _ => {}
             }
@@ -457,8 +479,7 @@ where
         progress
     }
 
-    fn expire(&mut self, call: CallId) {
-        log::warn!("{}: a call took longer than its deadline", self.peer);
+    fn drop_call(&mut self, call: CallId) {
         self.handles.retain(|(id, handle)| {
             if *id == call {
                 // Wakes the call's place among those that run, where it is dropped.
@@ -467,11 +488,6 @@ where
             *id != call
         });
         self.kept.take_if(|(started, _)| started.id == call);
-    }
-
-    fn lag(&self, missed: u64) {
-        log::warn!("{} missed {missed} publications", self.peer);
-        calls::tell(self.peer, "lagged", || self.server.service.lagged(self.peer, missed));
     }
 
     fn drop_calls(&mut self) {
@@ -606,6 +622,7 @@ impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Driver<'_, S, T, C
         self.conn.leave(&mut self.server.shared.hub());
         if core::mem::take(&mut self.opened) {
             calls::tell(peer, "closed", || self.server.service.closed(peer, reason));
+            calls::tell_listened(self.server);
         }
     }
 }

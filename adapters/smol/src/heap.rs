@@ -12,7 +12,11 @@ pub struct Heap<B>(PhantomData<B>);
 impl<B: Blob> Memory for Heap<B> {
     type Buffer = HeapBuffer;
     type Blob = B;
-    type Table<T> = HeapTable<T>;
+    type Calls<T> = HeapTable<T>;
+    type Messages<T> = HeapTable<T>;
+    type Blobs = HeapTable<B>;
+    type Topics<T> = HeapTable<T>;
+    type Publications<T> = HeapTable<T>;
 }
 
 /// Bytes that grow by doubling.

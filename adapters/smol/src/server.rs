@@ -121,7 +121,7 @@ pub enum Ended {
 impl<S: Service<Blob: Send + 'static>> Server<S> {
     /// A server that has not begun to accept.
     pub fn new(service: S, options: Options) -> Self {
-        let publisher = Publisher(Arc::new(Shared::new(&options)));
+        let publisher = Publisher(Arc::new(Shared::new(&options, S::TOPICS)));
         Self { inner: Arc::new(Inner { service, options, publisher }) }
     }
 
@@ -192,7 +192,13 @@ impl<S: Service<Blob: Send + 'static>> Server<S> {
                 log::info!("no client for {:?}", options.timeout.unwrap_or_default());
                 return Err(Ended::Idle);
             }
-            let timer = idle_at.map_or_else(Timer::never, |at| Timer::at(control.std_instant(at)));
+            let stops_at = control.stops_at();
+            if stops_at.is_some_and(|at| at <= control.now()) {
+                control.stop();
+                return Err(Ended::Stopped);
+            }
+            let wake_at = idle_at.into_iter().chain(stops_at).min();
+            let timer = wake_at.map_or_else(Timer::never, |at| Timer::at(control.std_instant(at)));
             let accepted = async {
                 if control.streams() < most {
                     listener.accept().await

@@ -8,8 +8,8 @@ use event_listener::{Event, EventListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant as StdInstant;
 use wslink_core::{
-    Attachment, Audience, Blob, Encode, Host, Hub, Instant, Limit, LimitExceeded, Publications,
-    Publish, PublishError, Table,
+    Attachment, Audience, Blob, Encode, Entropy, Host, Hub, HubBuffers, Instant, Limit,
+    LimitExceeded, Publications, Publish, PublishError, Table, TopicInfo,
 };
 
 /// Stops a [`Server`](crate::Server); a clone can be kept by a signal handler or by the service.
@@ -67,9 +67,13 @@ pub(crate) struct Shared<B: Blob + Send + 'static> {
 }
 
 impl<B: Blob + Send + 'static> Shared<B> {
-    pub(crate) fn new(options: &Options) -> Self {
-        let hub = Mutex::new(Hub::new(options.hub, HeapBuffer::default()));
-        Self { hub, control: Arc::new(Control::new()) }
+    pub(crate) fn new(options: &Options, topics: &'static [TopicInfo]) -> Self {
+        let buffers =
+            HubBuffers { publications: HeapBuffer::default(), retained: HeapBuffer::default() };
+        let hub = Hub::new(options.hub, topics, session(), buffers);
+        // A table that grows holds any number of topics.
+        let hub = hub.unwrap_or_else(|error| unreachable!("{error}"));
+        Self { hub: Mutex::new(hub), control: Arc::new(Control::new()) }
     }
 
     /// A panic in somebody's `Serialize` poisons the lock; the hub is whole all the same, for it
@@ -93,6 +97,17 @@ impl<B: Blob + Send + 'static> Publish<B> for Shared<B> {
     }
 }
 
+/// Tells this start of the server from others; it need not be secret.
+fn session() -> Entropy {
+    let mut random = [0; 16];
+    if let Err(error) = getrandom::fill(&mut random) {
+        log::error!("no entropy for the session: {error}");
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        random = since.unwrap_or_default().as_nanos().to_be_bytes();
+    }
+    Entropy(random)
+}
+
 /// The part of [`Shared`] that does not depend on the service.
 pub(crate) struct Control {
     epoch: StdInstant,
@@ -107,6 +122,8 @@ pub(crate) struct Control {
     clients: AtomicUsize,
     /// When the last WebSocket ended, in milliseconds.
     alone_since: AtomicU64,
+    /// When the server shall stop, in milliseconds.
+    stop_at: AtomicU64,
 }
 
 impl Control {
@@ -119,6 +136,7 @@ impl Control {
             streams: AtomicUsize::new(0),
             clients: AtomicUsize::new(0),
             alone_since: AtomicU64::new(0),
+            stop_at: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -146,6 +164,18 @@ impl Control {
         self.stopping.store(true, Ordering::SeqCst);
         self.changed.notify(usize::MAX);
         self.freed.notify(usize::MAX);
+    }
+
+    /// Stops the server then, unless it was to stop earlier; whoever accepts sees to it.
+    pub(crate) fn stop_at(&self, at: Instant) {
+        self.stop_at.fetch_min(at.as_millis(), Ordering::SeqCst);
+        self.freed.notify(usize::MAX);
+    }
+
+    /// When the server shall stop.
+    pub(crate) fn stops_at(&self) -> Option<Instant> {
+        let at = self.stop_at.load(Ordering::SeqCst);
+        (at != u64::MAX).then_some(Instant::from_millis(at))
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -211,11 +241,16 @@ pub(crate) struct CallHost<'s, B: Blob + Send + 'static> {
     shared: &'s Shared<B>,
     most: u16,
     blobs: Mutex<HeapTable<B>>,
+    /// When progress may be told next, in milliseconds.
+    progress_at: AtomicU64,
 }
+
+/// Least time between two tellings of a call's progress.
+const PROGRESS: Duration = Duration::from_millis(50);
 
 impl<'s, B: Blob + Send + 'static> CallHost<'s, B> {
     pub(crate) fn new(shared: &'s Shared<B>, most: u16) -> Self {
-        Self { shared, most, blobs: Mutex::default() }
+        Self { shared, most, blobs: Mutex::default(), progress_at: AtomicU64::new(0) }
     }
 
     pub(crate) fn into_blobs(self) -> HeapTable<B> {
@@ -249,5 +284,14 @@ impl<B: Blob + Send + 'static> Host<B> for CallHost<'_, B> {
         }
         blobs.push(blob).map_err(|_| full)?;
         Ok(Attachment::nth(u32::try_from(index).map_err(|_| full)?))
+    }
+
+    fn is_progress_due(&self, last: bool) -> bool {
+        let now = self.shared.control.now();
+        let due = now.as_millis() >= self.progress_at.load(Ordering::Relaxed);
+        if due {
+            self.progress_at.store((now + PROGRESS).as_millis(), Ordering::Relaxed);
+        }
+        due || last
     }
 }

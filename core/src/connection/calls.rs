@@ -13,14 +13,34 @@ use core::mem;
 /// answer did not fit.
 const LAST_RESORT: usize = 96;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Running,
-    /// Its deadline passed; the peer has to be told as soon as there is room.
-    Expired,
-    Answered(Encoded),
-    /// All is sent, but the caller has not been told that it expired.
+enum State<M: Memory> {
+    Running {
+        method: Option<&'static MethodInfo>,
+        deadline: Option<Instant>,
+        /// The client's own name for the call.
+        token: Option<u32>,
+    },
+    /// Ended from here; the peer has to be told as soon as there is room.
+    Ended(Option<&'static MethodInfo>, Ended),
+    Answered(Answer<M>),
+    /// All is sent, but the caller has not been told that it was ended.
     Sent,
+}
+
+/// An answer that is queued.
+struct Answer<M: Memory> {
+    encoded: Encoded,
+    blobs: M::Blobs,
+    progress: Progress,
+    /// Answers leave in the order in which they were given.
+    order: u32,
+}
+
+/// What ended a call before its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Expired,
+    Cancelled,
 }
 
 /// How far a message has been sent.
@@ -36,17 +56,49 @@ pub(crate) struct Progress {
 
 struct Slot<M: Memory> {
     id: CallId,
-    state: State,
     /// The request's id, then the answer.
     span: Span,
-    method: Option<&'static MethodInfo>,
-    deadline: Option<Instant>,
-    /// Its deadline passed, and the caller has not been told.
-    untold: bool,
-    /// Answers leave in the order in which they were given.
-    order: u32,
-    blobs: M::Table<M::Blob>,
-    progress: Progress,
+    /// It was ended from here, and the caller has not been told.
+    untold: Option<Ended>,
+    state: State<M>,
+}
+
+impl<M: Memory> Slot<M> {
+    const fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    /// Whether the peer waits for an answer.
+    const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Running { .. } | State::Ended(..))
+    }
+
+    const fn method(&self) -> Option<&'static MethodInfo> {
+        match self.state {
+            State::Running { method, .. } | State::Ended(method, _) => method,
+            _ => None,
+        }
+    }
+
+    const fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Running { deadline, .. } => deadline,
+            _ => None,
+        }
+    }
+
+    const fn answer(&self) -> Option<&Answer<M>> {
+        match &self.state {
+            State::Answered(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Ends it from here.
+    fn end(&mut self, ended: Ended) {
+        self.untold = Some(ended);
+        self.state = State::Ended(self.method(), ended);
+    }
 }
 
 /// Calls of one connection with their ids and answers.
@@ -60,7 +112,7 @@ pub(crate) struct Calls<M: Memory> {
     reserve: usize,
 }
 
-struct Slots<M: Memory>(M::Table<Slot<M>>);
+struct Slots<M: Memory>(M::Calls<Slot<M>>);
 
 impl<M: Memory> Spans for Slots<M> {
     fn each(&mut self, look: &mut dyn FnMut(&mut Span)) {
@@ -69,7 +121,7 @@ impl<M: Memory> Spans for Slots<M> {
 }
 
 /// What `answer` writes: given the request's id.
-type Write<'a> = &'a dyn Fn(&mut Writer<'_>, &str) -> Result<(), EncodeError>;
+pub(crate) type Write<'a> = &'a dyn Fn(&mut Writer<'_>, &str) -> Result<(), EncodeError>;
 
 impl<M: Memory> Calls<M> {
     /// # Errors
@@ -83,7 +135,7 @@ impl<M: Memory> Calls<M> {
             return Err(LimitExceeded::new(Limit::TransmitBytes, needed, available));
         }
         Ok(Self {
-            slots: Slots(M::Table::default()),
+            slots: Slots(M::Calls::default()),
             arena,
             limit: limits.calls.max(1),
             next_id: 0,
@@ -106,27 +158,19 @@ impl<M: Memory> Calls<M> {
         id: &str,
         method: Option<&'static MethodInfo>,
         deadline: Option<Instant>,
+        token: Option<u32>,
     ) -> Option<CallId> {
         let span = self.arena.alloc(id.len(), &mut self.slots)?;
         span.of_mut(self.arena.bytes_mut()).copy_from_slice(id.as_bytes());
         self.next_id = self.next_id.wrapping_add(1);
         let call = CallId(self.next_id);
-        let slot = Slot {
-            id: call,
-            state: State::Running,
-            span,
-            method,
-            deadline,
-            untold: false,
-            order: 0,
-            blobs: M::Table::default(),
-            progress: Progress::default(),
-        };
+        let state = State::Running { method, deadline, token };
+        let slot = Slot { id: call, span, untold: None, state };
         self.slots.0.push(slot).ok().map(|()| call)
     }
 
     pub(crate) fn is_running(&self, call: CallId) -> bool {
-        self.slot(call).is_some_and(|slot| slot.state == State::Running)
+        self.slot(call).is_some_and(Slot::is_running)
     }
 
     /// Answers a call with what `write` writes, and takes `blobs` if that went well. An answer
@@ -136,7 +180,7 @@ impl<M: Memory> Calls<M> {
         call: CallId,
         dialect: Dialect,
         first_key: u64,
-        blobs: &mut M::Table<M::Blob>,
+        blobs: &mut M::Blobs,
         write: Write<'_>,
     ) -> Result<Encoded, SendError> {
         if !self.is_running(call) {
@@ -144,8 +188,8 @@ impl<M: Memory> Calls<M> {
         }
         match self.encode(call, dialect, first_key, blobs.as_ref(), write) {
             Ok(encoded) => {
-                if let Some(slot) = self.slot_mut(call) {
-                    slot.blobs = mem::take(blobs);
+                if let Some(answer) = self.answer_mut(call) {
+                    answer.blobs = mem::take(blobs);
                 }
                 Ok(encoded)
             }
@@ -172,7 +216,7 @@ impl<M: Memory> Calls<M> {
         dialect: Dialect,
         error: &RpcError,
     ) -> Result<(), SendError> {
-        let method = self.slot(call).and_then(|slot| slot.method).map_or("", |method| method.name);
+        let method = self.slot(call).and_then(Slot::method).map_or("", |method| method.name);
         self.fail_with(call, dialect, error.code(), error.message(), Data::of(error, method))
     }
 
@@ -212,7 +256,7 @@ impl<M: Memory> Calls<M> {
         message: &str,
         data: Data<'_>,
     ) {
-        let Some(call) = self.open(id, None, None) else { return };
+        let Some(call) = self.open(id, None, None, None) else { return };
         let forms = [(message, data), (message, Data::None), ("Answer too large", Data::None)];
         for (message, data) in forms {
             if self.fail_with(call, dialect, code, message, data).is_ok() {
@@ -248,10 +292,9 @@ impl<M: Memory> Calls<M> {
                     self.next_order = self.next_order.wrapping_add(1);
                     let order = self.next_order;
                     let slot = self.slot_mut(call).ok_or(SendError::Gone)?;
-                    slot.state = State::Answered(encoded);
                     slot.span = Span { start, len: encoded.len };
-                    slot.order = order;
-                    slot.deadline = None;
+                    let (blobs, progress) = (M::Blobs::default(), Progress::default());
+                    slot.state = State::Answered(Answer { encoded, blobs, progress, order });
                     return Ok(encoded);
                 }
                 Err(overflow) => {
@@ -280,20 +323,20 @@ impl<M: Memory> Calls<M> {
         &self,
         wanted: impl Fn(&Progress, &Encoded) -> bool,
     ) -> Option<CallId> {
-        let mut next: Option<&Slot<M>> = None;
+        let mut next: Option<(CallId, u32)> = None;
         for slot in self.slots.0.as_ref() {
-            let State::Answered(encoded) = &slot.state else { continue };
+            let Some(answer) = slot.answer() else { continue };
             // Orders wrap: what matters is which of two was given first.
-            let older = next.is_none_or(|next| slot.order.wrapping_sub(next.order) > u32::MAX / 2);
-            if older && wanted(&slot.progress, encoded) {
-                next = Some(slot);
+            let older = |(_, order): (_, u32)| answer.order.wrapping_sub(order) > u32::MAX / 2;
+            if next.is_none_or(older) && wanted(&answer.progress, &answer.encoded) {
+                next = Some((slot.id, answer.order));
             }
         }
-        next.map(|slot| slot.id)
+        next.map(|(call, _)| call)
     }
 
     pub(crate) fn has_answers(&self) -> bool {
-        self.slots.0.as_ref().iter().any(|slot| matches!(slot.state, State::Answered(_)))
+        self.slots.0.as_ref().iter().any(|slot| slot.answer().is_some())
     }
 
     /// An answer under way.
@@ -303,17 +346,17 @@ impl<M: Memory> Calls<M> {
         dialect: Dialect,
     ) -> Option<(Segments<'_>, &[M::Blob])> {
         let slot = self.slot(call)?;
-        let State::Answered(encoded) = slot.state else { return None };
+        let answer = slot.answer()?;
         let bytes = slot.span.of(self.arena.bytes());
-        Some((Segments::new(dialect, encoded, bytes), slot.blobs.as_ref()))
+        Some((Segments::new(dialect, answer.encoded, bytes), answer.blobs.as_ref()))
     }
 
     pub(crate) fn progress(&mut self, call: CallId) -> Option<&mut Progress> {
-        self.slot_mut(call).map(|slot| &mut slot.progress)
+        self.answer_mut(call).map(|answer| &mut answer.progress)
     }
 
     pub(crate) fn progress_of(&self, call: CallId) -> Option<Progress> {
-        self.slot(call).map(|slot| slot.progress)
+        self.slot(call)?.answer().map(|answer| answer.progress)
     }
 
     /// An answer has been sent whole.
@@ -321,8 +364,7 @@ impl<M: Memory> Calls<M> {
         let Some(slot) = self.slot_mut(call) else { return };
         slot.state = State::Sent;
         slot.span = Span::default();
-        slot.blobs = M::Table::default();
-        if !slot.untold {
+        if slot.untold.is_none() {
             self.remove(call);
         }
         self.arena.settle(&mut self.slots);
@@ -336,47 +378,95 @@ impl<M: Memory> Calls<M> {
 
     /// The first deadline of a running call.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let running = self.slots.0.as_ref().iter().filter(|slot| slot.state == State::Running);
-        running.filter_map(|slot| slot.deadline).min()
+        self.slots.0.as_ref().iter().filter_map(Slot::deadline).min()
     }
 
-    /// Marks the calls whose deadline has passed.
+    /// Ends the calls whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         for slot in self.slots.0.as_mut() {
-            let due = slot.deadline.is_some_and(|deadline| deadline <= now);
-            if slot.state == State::Running && due {
-                slot.state = State::Expired;
-                slot.untold = true;
+            if slot.deadline().is_some_and(|deadline| deadline <= now) {
+                slot.end(Ended::Expired);
             }
         }
     }
 
-    /// Answers expired calls, as far as there is room.
-    pub(crate) fn answer_expired(&mut self, dialect: Dialect) {
-        let error = RpcError::with_method(code::DEADLINE, "Deadline passed");
-        while let Some(slot) =
-            self.slots.0.as_ref().iter().find(|slot| slot.state == State::Expired)
-        {
-            if self.fail(slot.id, dialect, &error).is_err() {
-                break;
+    /// Answers calls that were ended from here, as far as there is room.
+    pub(crate) fn answer_ended(&mut self, dialect: Dialect) {
+        loop {
+            let mut slots = self.slots.0.as_ref().iter();
+            let Some((call, ended)) = slots.find_map(|slot| match slot.state {
+                State::Ended(_, ended) => Some((slot.id, ended)),
+                _ => None,
+            }) else {
+                return;
+            };
+            let error = match ended {
+                Ended::Expired => RpcError::with_method(code::DEADLINE, "Deadline passed"),
+                Ended::Cancelled => RpcError::with_method(code::CANCELLED, "Cancelled"),
+            };
+            if self.fail(call, dialect, &error).is_err() {
+                return;
             }
         }
     }
 
-    /// An expired call that the caller has not been told of.
-    pub(crate) fn poll_expired(&mut self) -> Option<CallId> {
-        let slot = self.slots.0.as_mut().iter_mut().find(|slot| slot.untold)?;
-        slot.untold = false;
-        let (call, sent) = (slot.id, slot.state == State::Sent);
+    /// A call that was ended from here, and that the caller has not been told of.
+    pub(crate) fn poll_ended(&mut self) -> Option<(CallId, Ended)> {
+        let slot = self.slots.0.as_mut().iter_mut().find(|slot| slot.untold.is_some())?;
+        let ended = slot.untold.take()?;
+        let (call, sent) = (slot.id, matches!(slot.state, State::Sent));
         if sent {
             self.remove(call);
         }
-        Some(call)
+        Some((call, ended))
+    }
+
+    /// Ends the running call of that token; whether there is one.
+    pub(crate) fn cancel(&mut self, token: u32, dialect: Dialect) -> bool {
+        let mut slots = self.slots.0.as_mut().iter_mut();
+        let named = |slot: &&mut Slot<M>| matches!(slot.state, State::Running { token: Some(it), .. } if it == token);
+        let Some(slot) = slots.find(named) else { return false };
+        slot.end(Ended::Cancelled);
+        self.answer_ended(dialect);
+        true
+    }
+
+    /// Queues a message that answers nothing, if there is room.
+    pub(crate) fn notify(&mut self, dialect: Dialect, write: Write<'_>) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        let Some(call) = self.open("", None, None, None) else { return false };
+        let sent = self.encode(call, dialect, 0, &[], write).is_ok();
+        if !sent {
+            self.remove(call);
+        }
+        sent
+    }
+
+    /// The id of a request that is not answered yet.
+    pub(crate) fn id(&self, call: CallId) -> &str {
+        let span = self.slot(call).map(|slot| slot.span).unwrap_or_default();
+        core::str::from_utf8(span.of(self.arena.bytes())).unwrap_or_default()
+    }
+
+    /// Room for an answer, beside everything that is queued.
+    pub(crate) fn room_beside(&self, call: CallId) -> usize {
+        let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
+        // One more answer shall fit afterwards.
+        let kept = self.reserve.saturating_sub(self.id(call).len());
+        self.arena.capacity().saturating_sub(used + kept)
     }
 
     fn is_waiting(&self, call: CallId) -> bool {
-        let state = self.slot(call).map(|slot| slot.state);
-        matches!(state, Some(State::Running | State::Expired))
+        self.slot(call).is_some_and(Slot::is_waiting)
+    }
+
+    fn answer_mut(&mut self, call: CallId) -> Option<&mut Answer<M>> {
+        match &mut self.slot_mut(call)?.state {
+            State::Answered(answer) => Some(answer),
+            _ => None,
+        }
     }
 
     fn slot(&self, call: CallId) -> Option<&Slot<M>> {

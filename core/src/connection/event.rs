@@ -2,6 +2,7 @@
 
 use crate::{Call, CloseReason, Hello};
 use core::fmt;
+use core::time::Duration;
 
 /// The memory that a connection is lent.
 #[derive(Debug)]
@@ -94,9 +95,23 @@ pub enum Event<'a> {
     Call(Call<'a>),
     /// The deadline of this call passed and the peer has been told; drop what runs for it.
     Expired(CallId),
-    /// The hub has passed over this many publications that were not yet sent to this peer. Counts
-    /// those for other peers too, where an audience was given.
-    Lagged(u64),
+    /// The client cancelled this call and has been answered; drop what runs for it.
+    Cancelled(CallId),
+    /// A built-in method was called that needs the hub; serve it with
+    /// [`handle_builtin`](crate::Connection::handle_builtin).
+    Builtin,
+    /// The client asked for the server's end after this time, and has been answered; only where
+    /// [`Config::exit`](crate::Config::exit) allows that.
+    Exit(Duration),
+    /// Publications of this topic were passed over that had not been sent to this peer; `*` stands
+    /// for all topics that were not declared. Counts those for other peers too, where an audience
+    /// was given.
+    Lagged {
+        /// The topic.
+        topic: &'static str,
+        /// How many.
+        missed: u64,
+    },
     /// The connection is over; nothing follows.
     Closed(CloseReason),
 }

@@ -44,11 +44,15 @@ enum Fragments {
     Ignored,
 }
 
+/// The key of an attachment whose header gave none of the form that can be named; no client counts
+/// so far.
+const NAMELESS: u64 = u64::MAX;
+
 /// A 1.x attachment.
 #[derive(Clone, Copy, Debug)]
 struct Attachment {
-    /// `None` if nobody can name it.
-    key: Option<u64>,
+    /// [`NAMELESS`] if nobody can name it.
+    key: u64,
     state: AttachmentState,
     span: Span,
 }
@@ -57,8 +61,8 @@ struct Attachment {
 enum AttachmentState {
     Expected,
     Complete,
-    /// It did not fit; the call that names it is told.
-    Refused(LimitExceeded),
+    /// It did not fit; the call that names it is told how many bytes were needed, and available.
+    Refused(Limit, u32, u32),
     /// A call has been given it, and is done with it when the connection is used again.
     Used,
 }
@@ -66,7 +70,7 @@ enum AttachmentState {
 pub(crate) struct Inbound<M: Memory> {
     pub(super) arena: Arena<M::Buffer>,
     pub(super) store: Store<M>,
-    pub(super) ranges: M::Table<Range>,
+    pub(super) ranges: M::Messages<Range>,
     fragments: Fragments,
     /// Last piece of the fragmented message.
     touched: Instant,
@@ -77,8 +81,8 @@ pub(super) struct Store<M: Memory> {
     fragment: Span,
     /// Lent to the caller until the connection is used again.
     pub(super) lent: Span,
-    attachments: M::Table<Attachment>,
-    pub(super) pending: M::Table<Pending>,
+    attachments: M::Messages<Attachment>,
+    pub(super) pending: M::Messages<Pending>,
 }
 
 impl<M: Memory> Spans for Store<M> {
@@ -97,10 +101,10 @@ impl<M: Memory> Inbound<M> {
             store: Store {
                 fragment: Span::default(),
                 lent: Span::default(),
-                attachments: M::Table::default(),
-                pending: M::Table::default(),
+                attachments: M::Messages::default(),
+                pending: M::Messages::default(),
             },
-            ranges: M::Table::default(),
+            ranges: M::Messages::default(),
             fragments: Fragments::None,
             touched: now,
         }
@@ -261,6 +265,7 @@ impl<M: Memory> Inbound<M> {
             return Err(exceeded);
         }
         let state = AttachmentState::Expected;
+        let key = key.unwrap_or(NAMELESS);
         attachments.push(Attachment { key, state, span: Span::default() }).map_err(|_| exceeded)
     }
 
@@ -277,15 +282,16 @@ impl<M: Memory> Inbound<M> {
         let attachments = &mut self.store.attachments;
         let mut refused = Ok(());
         let mut lookup = |key: u64| {
-            let found = attachments.as_mut().iter_mut().find(|it| it.key == Some(key))?;
+            let found =
+                attachments.as_mut().iter_mut().find(|it| it.key == key && key != NAMELESS)?;
             match found.state {
                 AttachmentState::Complete => {
                     found.state = AttachmentState::Used;
                     Some((found.span.start, found.span.len))
                 }
-                AttachmentState::Refused(exceeded) => {
+                AttachmentState::Refused(limit, needed, available) => {
                     found.state = AttachmentState::Used;
-                    refused = Err(exceeded);
+                    refused = Err(LimitExceeded::new(limit, needed.into(), available.into()));
                     None
                 }
                 _ => None,
@@ -351,14 +357,16 @@ impl<M: Memory> Inbound<M> {
             Ok(span) => {
                 attachment.span = span;
                 if fin {
-                    let named = attachment.key.is_some();
+                    let named = attachment.key != NAMELESS;
                     attachment.state =
                         if named { AttachmentState::Complete } else { AttachmentState::Used };
                 }
             }
             Err(exceeded) => {
                 attachment.span = Span::default();
-                attachment.state = AttachmentState::Refused(exceeded);
+                let number = |it: u64| u32::try_from(it).unwrap_or(u32::MAX);
+                let (needed, available) = (number(exceeded.needed), number(exceeded.available));
+                attachment.state = AttachmentState::Refused(exceeded.limit, needed, available);
                 self.ignore(fin);
             }
         }

@@ -1,28 +1,32 @@
 //! One peer's connection: lend, take, pull.
 
+mod builtin;
 mod calls;
 mod chunks;
 mod event;
+mod feed;
 mod inbound;
 mod outbound;
 mod request;
 mod timers;
 
+pub(crate) use builtin::TOKEN;
 pub use event::{Body, Buffers, CallId, Entropy, Event, Frame, OpCode, PeerId, Transmit};
 
-use crate::envelope::{write_result, write_welcome};
+use crate::envelope::{write_publication, write_result, write_welcome};
 use crate::state::Step;
 use crate::wire::{Dialect, MAX_DEPTH};
 use crate::{
-    CloseCode, CloseReason, Config, Hub, Instant, Limit, LimitExceeded, Memory, MethodInfo, Phase,
+    Api, CloseCode, CloseReason, Config, Hub, Instant, Limit, LimitExceeded, Limits, Memory, Phase,
     RpcError, SendError, TimeoutReason, UsageError, Verdict, code,
 };
-use calls::Calls;
+use builtin::{Builtin, LAGGED, Lagged};
+use calls::{Calls, Ended};
 use core::fmt;
 use inbound::Inbound;
-use outbound::{Outbound, Taken};
+use outbound::{Lost, Outbound, Taken};
 use serde::Serialize;
-use timers::{Pending, Timers};
+use timers::{Pending, Periods, Timers};
 
 /// A server's side of one connection.
 ///
@@ -41,8 +45,10 @@ use timers::{Pending, Timers};
 /// The transport is read while [`has_room`](Self::has_room); where it is not, the peer is held
 /// back. The same inputs give the same frames, byte for byte.
 pub struct Connection<M: Memory> {
-    config: Config,
-    methods: &'static [MethodInfo],
+    limits: Limits,
+    periods: Periods,
+    exit: bool,
+    api: &'static Api,
     peer: PeerId,
     entropy: Entropy,
     dialect: Option<Dialect>,
@@ -52,9 +58,11 @@ pub struct Connection<M: Memory> {
     joined: Option<Dialect>,
     /// The hello that waits for its verdict.
     hello: Option<CallId>,
+    /// The built-in method that waits for the hub.
+    builtin: Option<(CallId, Builtin)>,
     calls: Calls<M>,
     inbound: Inbound<M>,
-    outbound: Outbound,
+    outbound: Outbound<M>,
     timers: Timers,
     /// Why it ends, once it is known; told when it has ended.
     reason: Option<CloseReason>,
@@ -64,15 +72,15 @@ pub struct Connection<M: Memory> {
 }
 
 impl<M: Memory> Connection<M> {
-    /// A connection whose transport is ready for frames. `methods` are those of the service;
-    /// calls of others are answered here.
+    /// A connection whose transport is ready for frames. Calls of methods that `api` does not have
+    /// are answered here.
     ///
     /// # Errors
     /// [`UsageError::TooSmall`] if the transmit buffer cannot hold one error with an id of the
     /// longest kind, or the limits allow no message or a deeper nesting than can be followed.
     pub fn accept(
         config: Config,
-        methods: &'static [MethodInfo],
+        api: &'static Api,
         buffers: Buffers<M::Buffer>,
         peer: PeerId,
         entropy: Entropy,
@@ -86,8 +94,10 @@ impl<M: Memory> Connection<M> {
         }
         let [a, b, c, d, ..] = entropy.0;
         Ok(Self {
-            config,
-            methods,
+            limits: config.limits,
+            periods: Periods::new(&config.deadlines),
+            exit: config.exit,
+            api,
             peer,
             entropy,
             dialect: None,
@@ -95,10 +105,11 @@ impl<M: Memory> Connection<M> {
             greeted: false,
             joined: None,
             hello: None,
+            builtin: None,
             calls: Calls::new(buffers.transmit, limits).map_err(UsageError::TooSmall)?,
             inbound: Inbound::new(buffers.receive, limits, now),
             outbound: Outbound::new(peer, limits.max_msg_size, u32::from_le_bytes([a, b, c, d])),
-            timers: Timers::new(config.deadlines, now),
+            timers: Timers::new(now),
             reason: None,
             told: false,
             held: false,
@@ -131,7 +142,8 @@ impl<M: Memory> Connection<M> {
     /// Whether the transport may be read. It may not while all calls are busy, no error would fit
     /// the transmit buffer, a hello waits for its verdict, or the connection is about to end.
     pub fn has_room(&self) -> bool {
-        self.phase == Phase::Closing || self.phase.is_reading() && self.calls.has_room()
+        let reading = self.phase.is_reading() && self.builtin.is_none();
+        self.phase == Phase::Closing || reading && self.calls.has_room()
     }
 
     /// Whether an answer to `call` is still wanted.
@@ -149,7 +161,7 @@ impl<M: Memory> Connection<M> {
     /// bytes, and did not read it: the peer is sent a Close 1009.
     pub fn handle_too_big(&mut self, now: Instant, needed: u64) {
         self.timers.heard(now);
-        let available = self.config.limits.frame.into();
+        let available = self.limits.frame.into();
         self.end(
             CloseCode::TooBig,
             "message too big",
@@ -185,6 +197,7 @@ impl<M: Memory> Connection<M> {
                 break;
             }
             match (reason, Timers::outcome(reason)) {
+                (TimeoutReason::Rate, _) => self.outbound.feed.ripen(now),
                 (TimeoutReason::Ping, _) => {
                     self.outbound.ping();
                     self.timers.want_ping();
@@ -222,11 +235,11 @@ impl<M: Memory> Connection<M> {
         let (step, result) = match verdict {
             Verdict::Accept => {
                 let client_id = client_id(self.entropy);
-                let max_msg_size = self.config.limits.max_msg_size;
+                let max_msg_size = self.limits.max_msg_size;
                 let write = |writer: &mut crate::wire::Writer<'_>, id: &str| {
                     write_welcome(writer, id, &client_id, max_msg_size)
                 };
-                let mut none = M::Table::default();
+                let mut none = M::Blobs::default();
                 let result = self.calls.answer(hello, dialect, 0, &mut none, &write).map(drop);
                 (Step::Accepted, result)
             }
@@ -245,7 +258,7 @@ impl<M: Memory> Connection<M> {
             self.greeted = true;
             self.joined = Some(dialect);
             hub.join(dialect);
-            self.outbound.start_at(hub.next());
+            self.outbound.feed.join(hub);
         }
         Ok(())
     }
@@ -262,7 +275,7 @@ impl<M: Memory> Connection<M> {
         hub: &mut Hub<M>,
         call: CallId,
         value: &T,
-        blobs: &mut M::Table<M::Blob>,
+        blobs: &mut M::Blobs,
     ) -> Result<(), SendError> {
         let dialect = self.dialect.filter(|_| self.is_answering()).ok_or(SendError::Gone)?;
         self.inbound.reclaim();
@@ -305,16 +318,19 @@ impl<M: Memory> Connection<M> {
     pub fn leave(&mut self, hub: &mut Hub<M>) {
         if let Some(dialect) = self.joined.take() {
             hub.leave(dialect);
+            self.outbound.feed.leave(hub);
         }
     }
 
     /// What has happened that no frame brought.
     pub fn poll_event(&mut self) -> Option<Event<'static>> {
-        if let Some(call) = self.calls.poll_expired() {
-            return Some(Event::Expired(call));
+        match self.calls.poll_ended() {
+            Some((call, Ended::Expired)) => return Some(Event::Expired(call)),
+            Some((call, Ended::Cancelled)) => return Some(Event::Cancelled(call)),
+            None => {}
         }
-        if let Some(missed) = self.outbound.poll_missed() {
-            return Some(Event::Lagged(missed));
+        if let Some((topic, missed)) = self.outbound.feed.poll_missed() {
+            return Some(Event::Lagged { topic: self.topic_name(topic), missed: missed.into() });
         }
         if self.told {
             return None;
@@ -334,10 +350,19 @@ impl<M: Memory> Connection<M> {
     ) -> Option<Transmit<'a, M::Blob>> {
         self.inbound.reclaim();
         let dialect = self.dialect.unwrap_or(Dialect::V2);
-        self.calls.answer_expired(dialect);
+        self.calls.answer_ended(dialect);
+        self.tell_lag(now, dialect);
         self.hold(now);
-        if let Err(reason) = self.outbound.prepare(dialect, self.phase, &mut self.calls, hub) {
-            self.over(reason);
+        match self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub) {
+            Ok(()) => {}
+            Err(Lost::MidFrame) => self.over(CloseReason::Lagged),
+            Err(Lost::Behind) => {
+                let reason = "fell behind";
+                self.end(CloseCode::Policy, reason, CloseReason::Lagged);
+                // Half of a 1.x message may have been sent: nothing but a Close can follow it.
+                self.outbound.close(CloseCode::Policy, reason, true);
+                _ = self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub);
+            }
         }
         if self.phase == Phase::Closed {
             return None;
@@ -381,12 +406,35 @@ impl<M: Memory> Connection<M> {
             return None;
         }
         let listening = self.has_room() && !self.held;
-        self.timers.next(Pending {
-            greeted: self.greeted,
-            listening,
-            partial: self.inbound.partial().filter(|_| listening),
-            call: self.calls.deadline(),
-        })
+        self.timers.next(
+            &self.periods,
+            Pending {
+                greeted: self.greeted,
+                listening,
+                partial: self.inbound.partial().filter(|_| listening),
+                call: self.calls.deadline(),
+                rate: self.outbound.feed.next_at(),
+            },
+        )
+    }
+
+    /// Tells a client that asked for it what it has missed.
+    fn tell_lag(&mut self, now: Instant, dialect: Dialect) {
+        if !self.phase.is_authenticated() || !self.calls.has_room() {
+            return;
+        }
+        let Some((topic, missed)) = self.outbound.feed.poll_untold(now) else { return };
+        let lagged = Lagged { topic: self.topic_name(topic), missed };
+        let write = |writer: &mut crate::wire::Writer<'_>, _: &str| {
+            write_publication(writer, LAGGED, &|writer| writer.value(&lagged)).map(drop)
+        };
+        // There was room for any answer; this one is small.
+        _ = self.calls.notify(dialect, &write);
+    }
+
+    /// `*` for those that were not declared.
+    fn topic_name(&self, topic: usize) -> &'static str {
+        self.api.topics.get(topic).map_or("*", |info| info.name)
     }
 
     /// Keeps deadlines of the peer from passing while it is us who do not read.
@@ -410,11 +458,11 @@ impl<M: Memory> Connection<M> {
         }
     }
 
-    /// Sends a Close ahead of all that is queued.
+    /// Sends a Close behind the answers that are queued.
     fn end(&mut self, code: CloseCode, reason: &'static str, closed: CloseReason) {
         self.reason.get_or_insert(closed);
         self.step(Step::Drain);
-        self.outbound.close(code, reason, true);
+        self.outbound.close(code, reason, false);
     }
 
     /// It is over without further frames.

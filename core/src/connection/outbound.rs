@@ -3,8 +3,10 @@
 use super::calls::{Calls, Progress};
 use super::chunks::{CHUNK_HEADER, ChunkHeader};
 use super::event::{Body, CallId, OpCode, Transmit};
+use super::feed::{Behind, Current, Feed};
+use crate::hub::View;
 use crate::wire::{Dialect, Encoded, Segment, Segments, attachment_header};
-use crate::{Blob, CloseCode, CloseReason, Hub, Memory, PeerId, Phase};
+use crate::{Blob, CloseCode, Hub, Instant, Memory, PeerId, Phase};
 
 /// Longest payload of a control frame (RFC 6455 §5.5); the other heads are shorter.
 const SCRATCH: usize = 125;
@@ -57,8 +59,16 @@ pub(crate) enum Taken {
     Other,
 }
 
-pub(crate) struct Outbound {
-    peer: PeerId,
+/// Why a connection cannot go on sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// A frame was begun that cannot be finished.
+    MidFrame,
+    /// The peer fell too far behind.
+    Behind,
+}
+
+pub(crate) struct Outbound<M: Memory> {
     max_msg_size: u32,
     frame: Option<UnderWay>,
     scratch: [u8; SCRATCH],
@@ -68,22 +78,17 @@ pub(crate) struct Outbound {
     pong: Option<u8>,
     pong_payload: [u8; SCRATCH],
     close: Option<Close>,
-    /// Position in the hub's ring.
-    cursor: u64,
-    /// The publication under way is that at `cursor`.
-    publication: Option<Progress>,
+    pub(crate) feed: Feed<M>,
     /// 1.x: nothing but control frames may pass this message.
     exclusive: Option<Source>,
     /// Whose turn it is when both wait.
     bulk_next: bool,
-    missed: u64,
     next_chunk: u32,
 }
 
-impl Outbound {
-    pub(crate) const fn new(peer: PeerId, max_msg_size: u32, first_chunk: u32) -> Self {
+impl<M: Memory> Outbound<M> {
+    pub(crate) fn new(peer: PeerId, max_msg_size: u32, first_chunk: u32) -> Self {
         Self {
-            peer,
             max_msg_size,
             frame: None,
             scratch: [0; SCRATCH],
@@ -91,11 +96,9 @@ impl Outbound {
             pong: None,
             pong_payload: [0; SCRATCH],
             close: None,
-            cursor: 0,
-            publication: None,
+            feed: Feed::new(peer),
             exclusive: None,
             bulk_next: false,
-            missed: 0,
             next_chunk: first_chunk,
         }
     }
@@ -116,16 +119,6 @@ impl Outbound {
         close.at_once |= at_once;
     }
 
-    /// From now on publications are sent, beginning with the next.
-    pub(crate) const fn start_at(&mut self, cursor: u64) {
-        self.cursor = cursor;
-    }
-
-    pub(crate) fn poll_missed(&mut self) -> Option<u64> {
-        let missed = core::mem::take(&mut self.missed);
-        (missed > 0).then_some(missed)
-    }
-
     /// Whether something is under way that the transport has not taken.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.frame.is_some()
@@ -135,46 +128,41 @@ impl Outbound {
     ///
     /// # Errors
     /// The connection cannot go on.
-    pub(crate) fn prepare<M: Memory>(
+    pub(crate) fn prepare(
         &mut self,
+        now: Instant,
         dialect: Dialect,
         phase: Phase,
         calls: &mut Calls<M>,
         hub: &Hub<M>,
-    ) -> Result<(), CloseReason> {
+    ) -> Result<(), Lost> {
         self.check_publication(dialect, hub)?;
         if self.frame.is_none() && !matches!(phase, Phase::Closing | Phase::Closed) {
-            self.frame = self.next_frame(dialect, phase, calls, hub);
+            self.frame = self.next_frame(now, dialect, phase, calls, hub)?;
         }
         Ok(())
     }
 
     /// Gives up a publication that the hub has passed over.
-    fn check_publication<M: Memory>(
-        &mut self,
-        dialect: Dialect,
-        hub: &Hub<M>,
-    ) -> Result<(), CloseReason> {
-        let Some(progress) = self.publication else { return Ok(()) };
-        if hub.publication(self.cursor, dialect, self.peer).is_some() {
+    fn check_publication(&mut self, dialect: Dialect, hub: &Hub<M>) -> Result<(), Lost> {
+        let Some(current) = self.feed.current else { return Ok(()) };
+        if self.feed.view(dialect, hub).is_some() {
             return Ok(());
         }
         if let Some(frame) = self.frame.filter(|frame| frame.source == Source::Publication) {
             if frame.taken > 0 {
-                return Err(CloseReason::Lagged);
+                return Err(Lost::MidFrame);
             }
             self.frame = None;
         }
-        self.publication = None;
+        self.feed.abandon();
         self.exclusive = None;
-        self.missed += 1;
-        self.cursor += 1;
         if dialect == Dialect::V1 {
             // Half a text cannot be taken back. An attachment that was announced has to come, or
             // the next one would be taken for it: it ends here, and nobody names it.
-            let opcode = match (progress.step % 2, progress.offset) {
+            let opcode = match (current.progress.step % 2, current.progress.offset) {
                 (0, 0) => return Ok(()),
-                (0, _) => return Err(CloseReason::Lagged),
+                (0, _) => return Err(Lost::Behind),
                 (_, 0) => OpCode::Binary,
                 _ => OpCode::Continuation,
             };
@@ -183,108 +171,92 @@ impl Outbound {
         Ok(())
     }
 
-    fn next_frame<M: Memory>(
+    fn next_frame(
         &mut self,
+        now: Instant,
         dialect: Dialect,
         phase: Phase,
         calls: &mut Calls<M>,
         hub: &Hub<M>,
-    ) -> Option<UnderWay> {
+    ) -> Result<Option<UnderWay>, Lost> {
         if let Some(len) = self.pong.take() {
             self.scratch = self.pong_payload;
-            return Some(UnderWay::control(Source::Pong, OpCode::Pong, len.into()));
+            return Ok(Some(UnderWay::control(Source::Pong, OpCode::Pong, len.into())));
         }
         if core::mem::take(&mut self.ping) {
-            return Some(UnderWay::control(Source::Ping, OpCode::Ping, 0));
+            return Ok(Some(UnderWay::control(Source::Ping, OpCode::Ping, 0)));
         }
         if let Some(close) = self.close {
-            let drained = !calls.has_answers() && self.publication.is_none();
+            let drained = !calls.has_answers() && self.feed.current.is_none();
             if close.at_once || drained {
-                return Some(self.close_frame(close));
+                return Ok(Some(self.close_frame(close)));
             }
         }
         let source = match self.exclusive {
-            Some(source) => source,
-            None => self.next_source(dialect, phase, calls, hub)?,
+            Some(source) => Some(source),
+            None => self.next_source(now, dialect, phase, calls, hub)?,
         };
-        match source {
+        let frame = source.and_then(|source| self.cut_from(source, dialect, calls, hub));
+        self.exclusive = source.filter(|_| dialect == Dialect::V1 && frame.is_some());
+        Ok(frame)
+    }
+
+    /// The next frame of a message.
+    fn cut_from(
+        &mut self,
+        source: Source,
+        dialect: Dialect,
+        calls: &mut Calls<M>,
+        hub: &Hub<M>,
+    ) -> Option<UnderWay> {
+        let (message, blobs, mut progress) = match source {
             Source::Answer(call) => {
-                let next_chunk = &mut self.next_chunk;
-                let mut progress = *calls.progress(call)?;
                 let (message, blobs) = calls.message(call, dialect)?;
-                let frame = cut(
-                    source,
-                    dialect,
-                    &message,
-                    blobs,
-                    &mut progress,
-                    self.max_msg_size,
-                    &mut self.scratch,
-                    next_chunk,
-                );
-                *calls.progress(call)? = progress;
-                self.exclusive = (dialect == Dialect::V1).then_some(source);
-                frame
+                (message, blobs, calls.progress_of(call)?)
             }
-            Source::Publication => {
-                let (message, blobs) = hub.publication(self.cursor, dialect, self.peer)?;
-                let progress = self.publication.get_or_insert_default();
-                let frame = cut(
-                    source,
-                    dialect,
-                    &message,
-                    blobs,
-                    progress,
-                    self.max_msg_size,
-                    &mut self.scratch,
-                    &mut self.next_chunk,
-                );
-                self.exclusive = (dialect == Dialect::V1).then_some(source);
-                frame
+            _ => {
+                let View { message, blobs, .. } = self.feed.view(dialect, hub)?;
+                (message, blobs, self.feed.current?.progress)
             }
-            _ => None,
+        };
+        if dialect == Dialect::V2 && progress.chunk_id.is_none() {
+            self.next_chunk = self.next_chunk.wrapping_add(1);
+            progress.chunk_id = Some(self.next_chunk);
         }
+        let most = u64::from(piece(dialect, self.max_msg_size));
+        let frame = cut(source, dialect, &message, blobs, progress, most, &mut self.scratch);
+        match source {
+            Source::Answer(call) => *calls.progress(call)? = progress,
+            _ => self.feed.current.as_mut()?.progress = progress,
+        }
+        frame
     }
 
     /// Answers that fit one frame, then publications and large answers in turn.
-    fn next_source<M: Memory>(
+    fn next_source(
         &mut self,
+        now: Instant,
         dialect: Dialect,
         phase: Phase,
         calls: &Calls<M>,
         hub: &Hub<M>,
-    ) -> Option<Source> {
+    ) -> Result<Option<Source>, Lost> {
         let most = piece(dialect, self.max_msg_size) as u64;
         let small = |_: &Progress, encoded: &Encoded| {
             u64::from(encoded.text_len) + encoded.blob_bytes <= most
         };
         if let Some(call) = calls.next_answer(small) {
-            return Some(Source::Answer(call));
+            return Ok(Some(Source::Answer(call)));
         }
         let bulk = calls.next_answer(|_, _| true).map(Source::Answer);
-        let publication = self.pull(dialect, phase, hub).then_some(Source::Publication);
+        // What is under way is finished even when nothing new is begun.
+        let publication = self.feed.current.is_some()
+            || phase.is_authenticated()
+                && self.feed.pull(now, dialect, hub).map_err(|Behind| Lost::Behind)?;
+        let publication = publication.then_some(Source::Publication);
         let first = if self.bulk_next { bulk.or(publication) } else { publication.or(bulk) };
         self.bulk_next = first == Some(Source::Publication);
-        first
-    }
-
-    /// Moves to the next publication for this peer, if none is under way.
-    fn pull<M: Memory>(&mut self, dialect: Dialect, phase: Phase, hub: &Hub<M>) -> bool {
-        if self.publication.is_some() {
-            return true;
-        }
-        if !phase.is_authenticated() {
-            return false;
-        }
-        self.missed += hub.first().saturating_sub(self.cursor);
-        self.cursor = self.cursor.max(hub.first());
-        while self.cursor < hub.next() {
-            if hub.publication(self.cursor, dialect, self.peer).is_some() {
-                return true;
-            }
-            self.cursor += 1;
-        }
-        false
+        Ok(first)
     }
 
     fn close_frame(&mut self, close: Close) -> UnderWay {
@@ -296,7 +268,7 @@ impl Outbound {
     }
 
     /// Lends what is left of the frame under way.
-    pub(crate) fn lend<'a, M: Memory>(
+    pub(crate) fn lend<'a>(
         &'a mut self,
         dialect: Dialect,
         calls: &'a Calls<M>,
@@ -309,18 +281,21 @@ impl Outbound {
         let body = if left == 0 {
             Body::Bytes(&[])
         } else {
-            let (message, blobs, progress) = match frame.source {
+            match frame.source {
                 Source::Answer(call) => {
                     let (message, blobs) = calls.message(call, dialect)?;
-                    (message, blobs, calls.progress_of(call)?)
+                    body(dialect, &message, blobs, calls.progress_of(call)?, taken, left)?
                 }
                 Source::Publication => {
-                    let (message, blobs) = hub.publication(self.cursor, dialect, self.peer)?;
-                    (message, blobs, self.publication?)
+                    let View { message, blobs, mark } = self.feed.view(dialect, hub)?;
+                    let Current { progress, retained, .. } = self.feed.current?;
+                    let body = body(dialect, &message, blobs, progress, taken, left)?;
+                    let in_text = dialect == Dialect::V2 || progress.step / 2 >= message.places();
+                    let at = progress.offset + taken;
+                    if retained && in_text { marked(body, at, mark.into()) } else { body }
                 }
                 _ => return None,
-            };
-            body(dialect, &message, blobs, progress, taken, left)?
+            }
         };
         frame.lent = (head.len() + body.len()) as u32;
         Some(Transmit {
@@ -334,7 +309,7 @@ impl Outbound {
     }
 
     /// The transport took `n` of the bytes that were lent; `None` if it says more than that.
-    pub(crate) fn advance<M: Memory>(&mut self, n: usize, calls: &mut Calls<M>) -> Option<Taken> {
+    pub(crate) fn advance(&mut self, n: usize, calls: &mut Calls<M>) -> Option<Taken> {
         let Some(frame) = self.frame.as_mut() else { return (n == 0).then_some(Taken::Part) };
         if n > frame.lent as usize {
             return None;
@@ -357,8 +332,7 @@ impl Outbound {
             }
             Source::Publication if frame.last => {
                 self.exclusive = None;
-                self.publication = None;
-                self.cursor += 1;
+                self.feed.current = None;
             }
             Source::Answer(call) => {
                 if let Some(progress) = calls.progress(call) {
@@ -366,8 +340,8 @@ impl Outbound {
                 }
             }
             Source::Publication => {
-                if let Some(progress) = &mut self.publication {
-                    progress.advance(content, frame.last_of_step);
+                if let Some(current) = &mut self.feed.current {
+                    current.progress.advance(content, frame.last_of_step);
                 }
             }
         }
@@ -435,18 +409,15 @@ fn blob_len<B: Blob>(blobs: &[B], index: u32) -> u64 {
 }
 
 /// Cuts the next frame off a message, and writes its head.
-#[expect(clippy::too_many_arguments, reason = "the parts are borrowed apart")]
 fn cut<B: Blob>(
     source: Source,
     dialect: Dialect,
     message: &Segments<'_>,
     blobs: &[B],
-    progress: &mut Progress,
-    max_msg_size: u32,
+    progress: Progress,
+    most: u64,
     scratch: &mut [u8; SCRATCH],
-    next_chunk: &mut u32,
 ) -> Option<UnderWay> {
-    let most = u64::from(piece(dialect, max_msg_size));
     let frame = |opcode, fin, head: usize, content: u64, last, last_of_step| UnderWay {
         source,
         opcode,
@@ -462,10 +433,7 @@ fn cut<B: Blob>(
         Dialect::V2 => {
             let total = message.total();
             let content = total.saturating_sub(progress.offset).min(most);
-            let id = *progress.chunk_id.get_or_insert_with(|| {
-                *next_chunk = next_chunk.wrapping_add(1);
-                *next_chunk
-            });
+            let id = progress.chunk_id.unwrap_or_default();
             // Both fit: the total was checked when the message was encoded.
             let header = ChunkHeader { id, offset: progress.offset as u32, total: total as u32 };
             scratch[..CHUNK_HEADER].copy_from_slice(&header.bytes());
@@ -473,7 +441,7 @@ fn cut<B: Blob>(
             Some(frame(OpCode::Binary, true, CHUNK_HEADER, content, last, false))
         }
         Dialect::V1 => {
-            let (opcode, len, is_text) = match step(message, blobs, *progress)? {
+            let (opcode, len, is_text) = match step(message, blobs, progress)? {
                 Step::Header(key) => {
                     let header = attachment_header(key);
                     let header = header.as_bytes();
@@ -488,6 +456,18 @@ fn cut<B: Blob>(
             let opcode = if progress.offset > 0 { OpCode::Continuation } else { opcode };
             Some(frame(opcode, fin, 0, content, fin && is_text, fin))
         }
+    }
+}
+
+/// The same bytes, which lie at `at` in the text, with a 1 at `mark`.
+fn marked<B>(body: Body<'_, B>, at: u64, mark: u64) -> Body<'_, B> {
+    match body {
+        Body::Bytes(bytes) if at == mark && !bytes.is_empty() => Body::Bytes(b"1"),
+        Body::Bytes(bytes) if at < mark => {
+            let before = usize::try_from(mark - at).unwrap_or(usize::MAX);
+            Body::Bytes(bytes.get(..before).unwrap_or(bytes))
+        }
+        body => body,
     }
 }
 

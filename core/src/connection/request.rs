@@ -1,16 +1,18 @@
 //! From whole messages to events: what is asked, and whether it may be.
 
 use super::Connection;
+use super::builtin::{self, Builtin};
 use super::event::{CallId, Event, Frame};
 use super::inbound::{Beginning, Refusal, Whole};
 use crate::arena::Span;
-use crate::envelope::{Args, Data, Envelope, Field, HELLO, id_len, is_system};
+use crate::envelope::{Args, Data, Envelope, Field, HELLO, id_len, is_system, write_result};
 use crate::state::Step;
-use crate::wire::{Dialect, Malformed, MalformedKind, Value, find_id, json, msgpack};
+use crate::wire::{Dialect, Malformed, MalformedKind, Value, Writer, find_id, json, msgpack};
 use crate::{
     Call, CloseCode, CloseReason, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, Phase,
     RpcError, UsageError, code,
 };
+use core::time::Duration;
 
 /// Where the bytes of a checked message are.
 enum Message<'a> {
@@ -42,7 +44,9 @@ enum Request {
     /// An attachment header, a notification, or answered already.
     Done,
     Hello,
-    Call(CallId, usize),
+    Call(CallId, usize, Option<u32>),
+    Builtin,
+    Exit(Duration),
 }
 
 impl<M: Memory> Connection<M> {
@@ -93,13 +97,13 @@ impl<M: Memory> Connection<M> {
                 if self.dialect == Some(Dialect::V1) && (self.greeted || expecting) {
                     let most = self.message_limit();
                     self.inbound.attachment(now, fin, payload, most).map(|()| None)
-                } else if payload.len() as u64 > u64::from(self.config.limits.frame) {
+                } else if payload.len() as u64 > u64::from(self.limits.frame) {
                     self.handle_too_big(now, payload.len() as u64);
                     return Ok(None);
                 } else {
                     self.dialect = Some(Dialect::V2);
                     let most = self.message_limit();
-                    let result = self.inbound.chunk(now, fin, payload, &self.config.limits, most);
+                    let result = self.inbound.chunk(now, fin, payload, &self.limits, most);
                     if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
                         let beginning = payload.get(start..).unwrap_or_default();
                         self.refuse(exceeded, Dialect::V2, Message::Chunk(beginning));
@@ -110,7 +114,7 @@ impl<M: Memory> Connection<M> {
             }
             Frame::Continuation { fin, payload } => {
                 let most = self.message_limit();
-                self.inbound.continuation(now, fin, payload, &self.config.limits, most)
+                self.inbound.continuation(now, fin, payload, &self.limits, most)
             }
         };
         match whole {
@@ -150,7 +154,7 @@ impl<M: Memory> Connection<M> {
 
     /// What a message may have now.
     fn message_limit(&self) -> LimitExceeded {
-        let limits = &self.config.limits;
+        let limits = &self.limits;
         let (limit, most) = match self.greeted {
             true => (Limit::Message, limits.message),
             false => (Limit::MessageBeforeHello, limits.message_before_hello),
@@ -168,7 +172,7 @@ impl<M: Memory> Connection<M> {
         dialect: Dialect,
         mut message: Message<'a>,
     ) -> Option<Event<'a>> {
-        let depth = usize::from(self.config.limits.depth);
+        let depth = usize::from(self.limits.depth);
         let checked = match (&mut message, dialect) {
             (Message::Text(bytes), _) => json::clean(bytes, depth),
             (Message::Chunk(bytes), _) => msgpack::check(bytes, depth),
@@ -199,7 +203,9 @@ impl<M: Memory> Connection<M> {
                 };
                 Some(Event::Hello(Hello::new(args, None)))
             }
-            Request::Call(id, index) => {
+            Request::Builtin => Some(Event::Builtin),
+            Request::Exit(after) => Some(Event::Exit(after)),
+            Request::Call(id, index, token) => {
                 let stored = self.inbound.bytes();
                 let bytes = message.lend(stored);
                 let value = |span: Span| Value::new(dialect, span.of(bytes), stored);
@@ -207,14 +213,9 @@ impl<M: Memory> Connection<M> {
                     Args::List(span) => Some(value(span)),
                     _ => None,
                 };
-                let method = self.methods.get(index)?;
-                Some(Event::Call(Call {
-                    id,
-                    index,
-                    method,
-                    args,
-                    kwargs: envelope.kwargs.map(value),
-                }))
+                let method = self.api.methods.get(index)?;
+                let kwargs = envelope.kwargs.map(value);
+                Some(Event::Call(Call { id, index, method, token, args, kwargs }))
             }
         }
     }
@@ -240,7 +241,7 @@ impl<M: Memory> Connection<M> {
             }
             Field::Text(_) => envelope.id.text(dialect, bytes).unwrap_or_default(),
         };
-        let most = u64::from(self.config.limits.id);
+        let most = u64::from(self.limits.id);
         let needed = id_len(dialect, id) as u64;
         if needed > most {
             let exceeded = LimitExceeded::new(Limit::Id, needed, most);
@@ -266,36 +267,89 @@ impl<M: Memory> Connection<M> {
         }
         let method = method.unwrap_or_default();
         if is_system(id) {
-            self.hello = self.calls.open(id, None, None);
+            self.hello = self.calls.open(id, None, None, None);
             self.step(Step::Hello);
             return Request::Hello;
         }
-        let Some(index) = self.methods.iter().position(|info| info.name == method) else {
-            let text = "Unregistered method called";
-            self.calls.refuse(dialect, id, code::METHOD_NOT_FOUND, text, Data::Text(method));
-            return Request::Done;
+        let list = match envelope.args {
+            Args::List(span) => Some(span),
+            _ => None,
         };
-        let info = self.methods.get(index);
-        let deadline = self.timers.call(info.and_then(|info| info.deadline), now);
-        // There is room: the frame would not have been taken otherwise.
-        let Some(call) = self.calls.open(id, info, deadline) else { return Request::Done };
-        self.step(Step::Call);
-        if dialect == Dialect::V1 {
-            let list = match envelope.args {
-                Args::List(span) => Some(span),
-                _ => None,
+        let value = |span: Span| Value::new(dialect, span.of(bytes), &[]);
+        let Some(index) = self.api.methods.iter().position(|info| info.name == method) else {
+            let Some(info) = builtin::find(method, self.exit) else {
+                let text = "Unregistered method called";
+                self.calls.refuse(dialect, id, code::METHOD_NOT_FOUND, text, Data::Text(method));
+                return Request::Done;
             };
+            let Some(call) = self.calls.open(id, Some(info), None, None) else {
+                return Request::Done;
+            };
+            let (args, kwargs) = (list.map(value), envelope.kwargs.map(value));
+            let request = Call { id: call, index: 0, method: info, token: None, args, kwargs };
+            let (feed, topics) = (&mut self.outbound.feed, self.api.topics);
+            let mut lagged = false;
+            let decoded = builtin::decode(&request, |pattern| {
+                lagged |= pattern == builtin::LAGGED;
+                feed.pick(pattern, topics);
+            });
+            return self.handle_builtin_call(dialect, call, decoded, lagged);
+        };
+        let info = self.api.methods.get(index);
+        let own = info.and_then(|info| info.deadline);
+        let deadline = own.map_or_else(|| self.periods.call(now), |own| Some(now + own));
+        let token = builtin::token(envelope.kwargs.map(value));
+        // There is room: the frame would not have been taken otherwise.
+        let named = token.as_ref().ok().copied().flatten();
+        let Some(call) = self.calls.open(id, info, deadline, named) else { return Request::Done };
+        self.step(Step::Call);
+        if let Err(error) = token {
+            _ = self.calls.fail(call, dialect, &error);
+            return Request::Done;
+        }
+        if dialect == Dialect::V1 {
             let bytes = match message {
                 Message::Text(bytes) => Ok(&mut **bytes),
                 Message::Stored(span) => Err(*span),
-                Message::Chunk(_) => return Request::Call(call, index),
+                Message::Chunk(_) => return Request::Call(call, index, named),
             };
             if let Err(exceeded) = self.inbound.resolve(bytes, [list, envelope.kwargs]) {
                 _ = self.calls.fail(call, dialect, &RpcError::from(exceeded));
                 return Request::Done;
             }
         }
-        Request::Call(call, index)
+        Request::Call(call, index, named)
+    }
+
+    fn handle_builtin_call(
+        &mut self,
+        dialect: Dialect,
+        call: CallId,
+        decoded: Result<Builtin, RpcError>,
+        lagged: bool,
+    ) -> Request {
+        match decoded {
+            Err(error) => {
+                _ = self.calls.fail(call, dialect, &error);
+                Request::Done
+            }
+            Ok(Builtin::Cancel(token)) => {
+                self.cancel(call, token);
+                Request::Done
+            }
+            Ok(Builtin::Exit(after)) => {
+                let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &());
+                _ = self.calls.answer(call, dialect, 0, &mut M::Blobs::default(), &write);
+                Request::Exit(after)
+            }
+            Ok(builtin) => {
+                if let (Builtin::Subscribe { subscribe, .. }, true) = (builtin, lagged) {
+                    self.outbound.feed.tell_lag(subscribe);
+                }
+                self.builtin = Some((call, builtin));
+                Request::Builtin
+            }
+        }
     }
 
     /// The keys of a 1.x attachment header: so many binary messages follow, in that order. A key of
@@ -308,7 +362,7 @@ impl<M: Memory> Connection<M> {
             let keys = Value::new(Dialect::V1, span.of(bytes), &[]);
             let Some(key) = keys.items().nth(at) else { return };
             let key = key.as_str().and_then(json::attachment_key);
-            if let Err(exceeded) = self.inbound.expect(key, &self.config.limits) {
+            if let Err(exceeded) = self.inbound.expect(key, &self.limits) {
                 let closed = CloseReason::Limit(exceeded);
                 self.end(CloseCode::Policy, "too many attachments", closed);
                 return;
@@ -323,12 +377,12 @@ impl<M: Memory> Connection<M> {
         let Malformed { at, kind } = malformed;
         let beginning = bytes.get(..at).unwrap_or(bytes);
         let id = find_id(dialect, beginning)
-            .filter(|id| id_len(dialect, id) <= usize::from(self.config.limits.id));
+            .filter(|id| id_len(dialect, id) <= usize::from(self.limits.id));
         let Some(id) = id else {
             return self.invalid("the message is not well-formed");
         };
         if kind == MalformedKind::TooDeep {
-            let most = u64::from(self.config.limits.depth);
+            let most = u64::from(self.limits.depth);
             let exceeded = LimitExceeded::new(Limit::Depth, most + 1, most);
             let text = ErrorText::new(exceeded);
             self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));
@@ -347,7 +401,7 @@ impl<M: Memory> Connection<M> {
 
     /// A message that is too much: answered where its id can be read from its beginning.
     fn refuse(&mut self, exceeded: LimitExceeded, dialect: Dialect, mut message: Message<'_>) {
-        let depth = usize::from(self.config.limits.depth);
+        let depth = usize::from(self.limits.depth);
         // Cut off as it is, it is not well-formed; up to the cut it is cleaned.
         _ = match (&mut message, dialect) {
             (Message::Text(bytes), _) => json::clean(bytes, depth),
@@ -357,7 +411,7 @@ impl<M: Memory> Connection<M> {
             _ => Ok(()),
         };
         let id = find_id(dialect, message.bytes(self.inbound.bytes()))
-            .filter(|id| id_len(dialect, id) <= usize::from(self.config.limits.id));
+            .filter(|id| id_len(dialect, id) <= usize::from(self.limits.id));
         if let Some(id) = id {
             let text = ErrorText::new(exceeded);
             self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));

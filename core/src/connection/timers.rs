@@ -1,12 +1,49 @@
 //! When something is due.
 
 use crate::{CloseReason, Deadlines, Instant, TimeoutReason};
+use core::time::Duration;
+
+/// [`Deadlines`] in milliseconds, in a quarter of their size; `u32::MAX`, 49 days, is never.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Periods {
+    hello: u32,
+    ping: u32,
+    pong: u32,
+    partial: u32,
+    write: u32,
+    call: u32,
+    close: u32,
+}
+
+impl Periods {
+    pub(crate) fn new(deadlines: &Deadlines) -> Self {
+        let millis =
+            |it: Duration| u32::try_from(it.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+        Self {
+            hello: millis(deadlines.hello),
+            ping: deadlines.ping.map_or(u32::MAX, millis),
+            pong: millis(deadlines.pong),
+            partial: millis(deadlines.partial),
+            write: millis(deadlines.write),
+            call: deadlines.call.map_or(u32::MAX, millis),
+            close: millis(deadlines.close),
+        }
+    }
+
+    /// When a call of now expires that has no deadline of its own.
+    pub(crate) fn call(&self, now: Instant) -> Option<Instant> {
+        after(now, self.call)
+    }
+}
+
+fn after(since: Instant, period: u32) -> Option<Instant> {
+    (period != u32::MAX).then(|| since + Duration::from_millis(period.into()))
+}
 
 /// The points in time from which the deadlines of a connection count; those of calls are in the
 /// call table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timers {
-    deadlines: Deadlines,
     started: Instant,
     /// When anything last came from the peer.
     heard: Instant,
@@ -35,12 +72,13 @@ pub(crate) struct Pending {
     /// The last piece of the unfinished message that has waited longest.
     pub(crate) partial: Option<Instant>,
     pub(crate) call: Option<Instant>,
+    /// When a publication that came too soon may be sent.
+    pub(crate) rate: Option<Instant>,
 }
 
 impl Timers {
-    pub(crate) const fn new(deadlines: Deadlines, now: Instant) -> Self {
-        let ping = Ping::None;
-        Self { deadlines, started: now, heard: now, ping, blocked: None, closing: None }
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { started: now, heard: now, ping: Ping::None, blocked: None, closing: None }
     }
 
     /// Anything came: the peer lives.
@@ -71,31 +109,32 @@ impl Timers {
         self.closing.get_or_insert(now);
     }
 
-    /// When a call of now would expire.
-    pub(crate) fn call(&self, own: Option<core::time::Duration>, now: Instant) -> Option<Instant> {
-        own.or(self.deadlines.call).map(|duration| now + duration)
-    }
-
     /// The next deadline. While our Close waits for the peer's, nothing else counts.
-    pub(crate) fn next(&self, pending: Pending) -> Option<(Instant, TimeoutReason)> {
-        let deadlines = &self.deadlines;
+    pub(crate) fn next(
+        &self,
+        periods: &Periods,
+        pending: Pending,
+    ) -> Option<(Instant, TimeoutReason)> {
         if let Some(since) = self.closing {
-            return Some((since + deadlines.close, TimeoutReason::Close));
+            return Some((after(since, periods.close)?, TimeoutReason::Close));
         }
-        let hello = (!pending.greeted).then(|| self.started + deadlines.hello);
+        let hello = if pending.greeted { None } else { after(self.started, periods.hello) };
         let (ping, pong) = match self.ping {
             _ if !pending.listening => (None, None),
-            Ping::None => (deadlines.ping.map(|silence| self.heard + silence), None),
+            Ping::None => (after(self.heard, periods.ping), None),
             Ping::Wanted => (None, None),
-            Ping::Sent(since) => (None, Some(since + deadlines.pong)),
+            Ping::Sent(since) => (None, after(since, periods.pong)),
         };
+        let partial = pending.partial.and_then(|since| after(since, periods.partial));
+        let write = self.blocked.and_then(|since| after(since, periods.write));
         [
             (hello, TimeoutReason::Hello),
             (pong, TimeoutReason::Pong),
             (ping, TimeoutReason::Ping),
-            (pending.partial.map(|since| since + deadlines.partial), TimeoutReason::Partial),
-            (self.blocked.map(|since| since + deadlines.write), TimeoutReason::Write),
+            (partial, TimeoutReason::Partial),
+            (write, TimeoutReason::Write),
             (pending.call, TimeoutReason::Call),
+            (pending.rate, TimeoutReason::Rate),
         ]
         .into_iter()
         .filter_map(|(at, reason)| Some((at?, reason)))
@@ -105,7 +144,7 @@ impl Timers {
     /// What became of a connection whose deadline `reason` passed; `None` if it goes on.
     pub(crate) const fn outcome(reason: TimeoutReason) -> Option<CloseReason> {
         match reason {
-            TimeoutReason::Ping | TimeoutReason::Call => None,
+            TimeoutReason::Ping | TimeoutReason::Call | TimeoutReason::Rate => None,
             _ => Some(CloseReason::Timeout(reason)),
         }
     }

@@ -11,7 +11,11 @@ pub struct Heap<B>(PhantomData<B>);
 impl<B: Blob> Memory for Heap<B> {
     type Buffer = HeapBuffer;
     type Blob = B;
-    type Table<T> = HeapTable<T>;
+    type Calls<T> = HeapTable<T>;
+    type Messages<T> = HeapTable<T>;
+    type Blobs = HeapTable<B>;
+    type Topics<T> = HeapTable<T>;
+    type Publications<T> = HeapTable<T>;
 }
 
 /// Bytes on the heap: all of them from the start, as on a device, or growing as on a desktop.

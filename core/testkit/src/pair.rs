@@ -10,8 +10,8 @@ use core::time::Duration;
 use std::sync::Arc;
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Buffers, CloseCode, Config, Connection, Entropy, Hub, HubLimits, Instant, PeerId, Phase,
-    Publications, Service,
+    Api, Buffers, CloseCode, Config, Connection, Entropy, Hub, HubBuffers, HubLimits, Instant,
+    PeerId, Phase, Publications, Service,
 };
 
 /// What a [`Pair`] is made of.
@@ -89,8 +89,16 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
 
     /// A server with chosen limits; `clock` is one that the service may have, too.
     pub fn with(service: S, clock: Clock, options: Options) -> Self {
-        let bytes = options.hub.bytes as usize;
-        let hub = Hub::new(options.hub, buffer(options.fixed_buffers, bytes));
+        let buffers = HubBuffers {
+            publications: buffer(options.fixed_buffers, options.hub.bytes as usize),
+            retained: buffer(options.fixed_buffers, options.hub.retained_bytes as usize),
+        };
+        // The session of every simulated server: what a client sees must not change.
+        let session = Entropy([0x5e; 16]);
+        let hub = match Hub::new(options.hub, S::TOPICS, session, buffers) {
+            Ok(hub) => hub,
+            Err(error) => panic!("no hub with these limits: {error}"),
+        };
         let secret = Arc::from(options.secret.as_str());
         Self {
             options,
@@ -114,7 +122,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
         };
         let now = self.clock.now();
         let connection: Connection<Heap<S::Blob>> =
-            match Connection::accept(config, S::METHODS, buffers, peer, entropy(number), now) {
+            match Connection::accept(config, Api::of::<S>(), buffers, peer, entropy(number), now) {
                 Ok(connection) => connection,
                 Err(error) => panic!("no connection with these limits: {error}"),
             };

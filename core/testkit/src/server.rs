@@ -6,6 +6,7 @@ use crate::{Clock, Frame, Heap, HeapTable, Link, Val};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wslink_core::wire::Value;
@@ -99,9 +100,10 @@ struct Done<S: Service> {
 
 /// What a frame asked, without a borrow of it.
 enum Asked<S: Service> {
+    Exit(Duration),
     Nothing,
     Hello(Vec<u8>),
-    Call(CallId, String, Result<S::Request, RpcError>),
+    Call(CallId, Option<u32>, String, Result<S::Request, RpcError>),
 }
 
 pub(crate) struct ServerEnd<S: Service> {
@@ -208,13 +210,14 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             Some(Up::Eof) => self.connection.handle_eof(self.clock.now()),
             Some(Up::Frame(frame)) => match self.take(frame) {
                 Asked::Nothing => {}
+                Asked::Exit(after) => self.tell(scene, format!("exit in {after:?}")),
                 Asked::Hello(args) => self.verdict = Some(self.authorize(args)),
-                Asked::Call(id, line, request) => {
+                Asked::Call(id, token, line, request) => {
                     self.calls += 1;
                     let number = self.calls;
                     self.tell(scene, format!("call {number}: {line}"));
                     let state = match request {
-                        Ok(request) => State::Future(self.start(request)),
+                        Ok(request) => State::Future(self.start(request, token)),
                         Err(error) => {
                             State::Done(Done { result: Err(error), blobs: HeapTable::default() })
                         }
@@ -248,8 +251,13 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                 let entry = |(key, value): (&str, Value<'_>)| (Val::from(key), Val::of(&value));
                 let kwargs = Val::Map(call.kwargs().map(entry).collect());
                 let line = format!("{} {args} {kwargs}", call.method.name);
-                Asked::Call(call.id, line, self.service.decode(&call))
+                Asked::Call(call.id, call.token, line, self.service.decode(&call))
             }
+            Ok(Some(Event::Builtin)) => {
+                self.connection.handle_builtin(now, &mut self.shared.hub());
+                Asked::Nothing
+            }
+            Ok(Some(Event::Exit(after))) => Asked::Exit(after),
             Ok(Some(event)) => panic!("a frame brought {event:?}"),
             Ok(None) => Asked::Nothing,
             Err(error) => panic!("the connection had room, and then: {error}"),
@@ -266,12 +274,12 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         })
     }
 
-    fn start(&self, request: S::Request) -> Local<Done<S>> {
+    fn start(&self, request: S::Request, token: Option<u32>) -> Local<Done<S>> {
         let (service, peer) = (self.service.clone(), self.peer);
         let blobs = Mutex::new(HeapTable::default());
         let desk = Desk { shared: self.shared.clone(), blobs, most: self.attachments };
         Box::pin(async move {
-            let result = service.call(Cx::new(peer, &desk), request).await;
+            let result = service.call(Cx::new(peer, token, &desk), request).await;
             Done { result, blobs: desk.blobs.into_inner().unwrap_or_else(PoisonError::into_inner) }
         })
     }
@@ -341,9 +349,14 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                     let number = at.map(|at| self.running.remove(at).number).unwrap_or_default();
                     self.tell(scene, format!("call {number} expired"));
                 }
-                Event::Lagged(missed) => {
-                    self.tell(scene, format!("lagged {missed}"));
-                    self.service.lagged(self.peer, missed);
+                Event::Cancelled(call) => {
+                    let at = self.running.iter().position(|running| running.id == call);
+                    let number = at.map(|at| self.running.remove(at).number).unwrap_or_default();
+                    self.tell(scene, format!("call {number} cancelled"));
+                }
+                Event::Lagged { topic, missed } => {
+                    self.tell(scene, format!("lagged {topic} {missed}"));
+                    self.service.lagged(self.peer, topic, missed);
                 }
                 Event::Closed(reason) => {
                     for Running { number, .. } in core::mem::take(&mut self.running) {

@@ -21,8 +21,8 @@ use critical_section::Mutex;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use wslink_core::{
-    Attachment, Audience, Binary, Call, Cx, MethodInfo, ParamInfo, Publications, PublishError,
-    RpcError, Service, Topic, TopicInfo, code,
+    Attachment, Audience, Binary, Call, Cx, MethodInfo, ParamInfo, Policy, Publications,
+    PublishError, RpcError, Service, Topic, TopicInfo, code,
 };
 
 /// The longest capture; at 4 bytes for each sample far more than a device's memory.
@@ -32,10 +32,15 @@ pub const MAX_SAMPLES: u32 = 2_000_000;
 pub const TRACE_SAMPLES: u32 = 500;
 
 /// The running publication; see [`Scope::run`].
-pub const TRACE: Topic<Trace> = Topic::new("scope.trace");
+pub const TRACE: Topic<Trace> = Topic::new("scope.trace")
+    .with_doc("A screen of samples, again and again.")
+    .with_policy(Policy::KeepLatest);
 
-/// The new settings, published whenever they were set.
-pub const SETTINGS: Topic<Settings> = Topic::new("scope.settings");
+/// The new settings, published whenever they were set; who joins later is sent the last ones.
+pub const SETTINGS: Topic<Settings> = Topic::new("scope.settings")
+    .with_doc("The settings after a change.")
+    .with_policy(Policy::KeepLatest)
+    .retained();
 
 /// How the scope waits. An executor's own timer does it in one line.
 pub trait Timer {
@@ -114,7 +119,7 @@ impl<T: Timer> Scope<T> {
 
     /// Looks at its own signal for a while: what is in the middle is the offset, and how far it
     /// swings is the gain.
-    async fn calibrate(&self, duration: Duration) -> Calibration {
+    async fn calibrate(&self, cx: Cx<'_, Signal>, duration: Duration) -> Calibration {
         const STEPS: u32 = 10;
         const SAMPLES: u32 = 100;
         let (mut sum, mut low, mut high) = (0.0, f32::MAX, f32::MIN);
@@ -129,6 +134,7 @@ impl<T: Timer> Scope<T> {
                 low = sample.min(low);
                 high = sample.max(high);
             }
+            cx.progress(u64::from(step) + 1, Some(STEPS.into()));
         }
         Calibration {
             offset: sum / (STEPS * SAMPLES) as f32,
@@ -158,10 +164,7 @@ impl<T: Timer> Service for Scope<T> {
             .with_doc("Takes its time: 1 s, or any from 0 to 60."),
     ];
 
-    const TOPICS: &'static [TopicInfo] = &[
-        TRACE.info().with_doc("A screen of samples, again and again."),
-        SETTINGS.info().with_doc("The settings after a change."),
-    ];
+    const TOPICS: &'static [TopicInfo] = &[TRACE.info(), SETTINGS.info()];
 
     fn decode(&self, call: &Call<'_>) -> Result<Request, RpcError> {
         let params = call.params()?;
@@ -200,7 +203,7 @@ impl<T: Timer> Service for Scope<T> {
             Request::Settings => Reply::Settings(self.settings()),
             Request::Set(change) => Reply::Settings(self.set(cx, change)?),
             Request::FirmwareUpdate(upload) => Reply::Upload(upload),
-            Request::Calibrate(duration) => Reply::Calibration(self.calibrate(duration).await),
+            Request::Calibrate(duration) => Reply::Calibration(self.calibrate(cx, duration).await),
         })
     }
 }

@@ -9,9 +9,9 @@ use futures_lite::future::{block_on, or};
 use std::sync::Mutex;
 use wslink_core::wire::{Dialect, Writer};
 use wslink_core::{
-    Attachment, Audience, Blob, Buffers, Config, Connection, Cx, Encode, Entropy, Event, Fixed,
-    Frame, Host, Hub, HubLimits, Instant, LimitExceeded, PeerId, Publications, Publish,
-    PublishError, RpcError, Service, Verdict,
+    Api, Attachment, Audience, Blob, Buffers, Config, Connection, Cx, Encode, Entropy, Event,
+    Fixed, Frame, Host, Hub, HubBuffers, HubLimits, Instant, LimitExceeded, PeerId, Publications,
+    Publish, PublishError, RpcError, Service, Verdict,
 };
 use wslink_scope::{Calibration, Capture, Reply, Request, Scope, Settings, Signal, Timer};
 
@@ -68,11 +68,17 @@ fn written(blobs: &[Signal], encode: &Encode<'_>) -> String {
 impl<T: Timer> Bench<T> {
     fn new(timer: T) -> Self {
         let buffers = || Buffers { receive: [0; 4096], transmit: [0; 4096] };
-        let mut hub = Hub::<Device>::new(HubLimits::device(), [0; 4096]);
+        let mut hub = Hub::<Device>::new(
+            HubLimits::device(),
+            Scope::<T>::TOPICS,
+            Entropy([5; 16]),
+            HubBuffers { publications: [0; 4096], retained: [0; 4096] },
+        )
+        .unwrap();
         let peer = hub.next_peer();
         let mut connection = Connection::accept(
             Config::device(),
-            Scope::<T>::METHODS,
+            Api::of::<Scope<T>>(),
             buffers(),
             peer,
             Entropy([7; 16]),
@@ -108,7 +114,7 @@ impl<T: Timer> Bench<T> {
 
     fn call(&mut self, method: &str, arguments: &str) -> Result<Reply, RpcError> {
         let request = self.decode(method, arguments)?;
-        block_on(self.scope.call(Cx::new(self.peer, &self.desk), request))
+        block_on(self.scope.call(Cx::new(self.peer, None, &self.desk), request))
     }
 
     /// What a client reads in the answer.

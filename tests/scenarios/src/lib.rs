@@ -244,8 +244,8 @@ impl Service for Bench {
         self.tell(format!("closed {peer} {reason:?}"));
     }
 
-    fn lagged(&self, peer: PeerId, missed: u64) {
-        self.tell(format!("lagged {peer} {missed}"));
+    fn lagged(&self, peer: PeerId, topic: &'static str, missed: u64) {
+        self.tell(format!("lagged {peer} {topic} {missed}"));
     }
 }
 

@@ -212,7 +212,7 @@ impl Service for Bench {
         self.closed.lock().unwrap().push(reason);
     }
 
-    fn lagged(&self, _: PeerId, missed: u64) {
+    fn lagged(&self, _: PeerId, _: &'static str, missed: u64) {
         self.lagged.fetch_add(missed as usize, Ordering::SeqCst);
     }
 }

@@ -344,19 +344,26 @@ fn max_msg_size_and_attachments() {
 
 #[test]
 fn too_small_to_begin_with() {
-    use wslink_core::{Buffers, Connection, Entropy, Hub, HubLimits, Instant};
+    use wslink_core::{Api, Buffers, Connection, Entropy, Hub, HubBuffers, HubLimits, Instant};
+    static API: Api = Api { methods: &[], topics: &[] };
     use wslink_testkit::{Heap, HeapBuffer};
     let mut text = String::new();
     let try_with = |change: &dyn Fn(&mut Limits)| {
         let mut config = Config::device();
         change(&mut config.limits);
-        let mut hub = Hub::<Heap<Vec<u8>>>::new(HubLimits::device(), HeapBuffer::fixed(4096));
+        let mut hub = Hub::<Heap<Vec<u8>>>::new(
+            HubLimits::device(),
+            API.topics,
+            Entropy([5; 16]),
+            HubBuffers { publications: HeapBuffer::fixed(4096), retained: HeapBuffer::fixed(1024) },
+        )
+        .unwrap();
         let transmit = HeapBuffer::fixed(config.limits.transmit_bytes as usize);
         let buffers = Buffers { receive: HeapBuffer::fixed(1024), transmit };
         let peer = hub.next_peer();
         let result = Connection::<Heap<Vec<u8>>>::accept(
             config,
-            &[],
+            &API,
             buffers,
             peer,
             Entropy([0; 16]),
