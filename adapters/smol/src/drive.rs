@@ -72,10 +72,13 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     /// Calls that run. Made with the first one, since it costs as much as a call.
     running: Option<FuturesUnordered<Abortable<C>>>,
     handles: Vec<(CallId, AbortHandle)>,
-    /// An answer that found no room. While there is one, nothing more is read or run.
-    kept: Option<(Started, Answer<S>)>,
+    /// Answers that found no room. While there are any, nothing more is read, and calls go on only
+    /// if there is nothing to send that would make room.
+    kept: Vec<(Started, Answer<S>)>,
     /// Something was sent, so there may be room now.
     retry: bool,
+    /// Nothing is left to send.
+    drained: bool,
     /// A message that came while the engine had no room. The socket is read up to the first one
     /// of these, so that pings are answered and pongs are seen while all calls are busy.
     held: Option<Incoming>,
@@ -145,8 +148,9 @@ where
             hello: None,
             running: None,
             handles: Vec::new(),
-            kept: None,
+            kept: Vec::new(),
             retry: false,
+            drained: false,
             held: None,
             news: server.shared.control.listen(),
             timer: Timer::never(),
@@ -192,7 +196,7 @@ where
         }
         if control.is_stopping() && self.ended.is_none() {
             let grace = *self.grace.get_or_insert(now + self.server.options.grace);
-            let idle = self.handles.is_empty() && self.kept.is_none();
+            let idle = self.handles.is_empty() && self.kept.is_empty();
             if idle || now >= grace {
                 self.drop_calls();
                 self.conn.close(now, CloseCode::GoingAway, "Server shutdown");
@@ -224,14 +228,13 @@ where
 
     fn poll_calls(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
-        if self.retry
-            && let Some((started, answer)) = self.kept.take()
-        {
-            self.retry = false;
-            self.answer(started, answer);
-            progress = true;
+        if core::mem::take(&mut self.retry) {
+            for (started, answer) in core::mem::take(&mut self.kept) {
+                self.answer(started, answer);
+                progress = true;
+            }
         }
-        while self.kept.is_none()
+        while (self.kept.is_empty() || self.drained)
             && let Some(running) = &mut self.running
             && let Poll::Ready(Some(finished)) = Pin::new(running).poll_next(cx)
         {
@@ -239,6 +242,8 @@ where
             // One that was aborted was answered by the engine.
             let Ok((started, answer)) = finished else { continue };
             self.handles.retain(|(id, _)| *id != started.id);
+            // Whoever finishes leaves room for those that are kept.
+            self.retry = true;
             self.answer(started, answer);
         }
         progress
@@ -267,7 +272,7 @@ where
         };
         match result {
             Ok(()) => {}
-            Err(SendError::Full(_)) => self.kept = Some((started, answer)),
+            Err(SendError::Full(_)) => self.kept.push((started, answer)),
             Err(SendError::Gone) => log::debug!("{peer}: the answer of {method:?} is too late"),
             Err(error) => log::warn!("{peer}: {method:?}: {error}"),
         }
@@ -315,7 +320,7 @@ where
     fn has_room(&self) -> bool {
         match self.conn.phase() {
             Phase::Draining | Phase::Closing | Phase::Closed => true,
-            _ => self.grace.is_none() && self.kept.is_none() && self.conn.has_room(),
+            _ => self.grace.is_none() && self.kept.is_empty() && self.conn.has_room(),
         }
     }
 
@@ -415,7 +420,8 @@ where
                     }
                 }
             }
-            if self.ended.is_some() || !self.fill(now) {
+            self.drained = self.ended.is_some() || !self.fill(now);
+            if self.drained {
                 return turn > 0;
             }
         }
@@ -487,7 +493,7 @@ where
             }
             *id != call
         });
-        self.kept.take_if(|(started, _)| started.id == call);
+        self.kept.retain(|(started, _)| started.id != call);
     }
 
     fn drop_calls(&mut self) {
@@ -496,7 +502,7 @@ where
         }
         self.handles.clear();
         self.running = None;
-        self.kept = None;
+        self.kept.clear();
     }
 
     /// The engine is done. What runs is dropped; what is queued may leave for a while.
@@ -548,7 +554,7 @@ where
         let deadlines = match self.ended {
             Some(ended) => [Some(ended.until), None, None],
             None => {
-                let busy = !self.handles.is_empty() || self.kept.is_some();
+                let busy = !self.handles.is_empty() || !self.kept.is_empty();
                 let grace = self.grace.filter(|_| busy);
                 [self.conn.poll_timeout(), self.slim_at, grace]
             }

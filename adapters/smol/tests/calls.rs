@@ -9,7 +9,7 @@ use common::service::{Bench, Bytes, PICTURE, SAID, digest};
 use common::{options, pattern, until, with_bench, with_server};
 use core::sync::atomic::Ordering;
 use rmpv::Value;
-use wslink_core::{Attachment, Audience};
+use wslink_core::{Attachment, Audience, Config};
 
 #[test]
 fn hello_and_call() {
@@ -234,4 +234,26 @@ fn who_does_not_read_delays_nobody() {
         }
         assert!(server.service().lagged.load(Ordering::SeqCst) > 0);
     });
+}
+
+#[test]
+fn answers_wait_for_room_and_none_is_lost() {
+    let mut config = Config::desktop();
+    config.limits.transmit_bytes = 100_000;
+    for dialect in BOTH {
+        with_server(Bench::default(), options().with_config(config), async |_, address| {
+            let mut client = Client::login(address, dialect).await;
+            let mut ids = Vec::new();
+            for _ in 0..200 {
+                ids.push(client.start("bench.text", vec![70_000.into()]).await);
+            }
+            for id in ids {
+                let text = client.answer(&id).await.unwrap();
+                assert_eq!(text.as_str().map(str::len), Some(70_000));
+            }
+            // What can never fit is told so.
+            let error = client.call("bench.text", vec![100_001.into()]).await.unwrap_err();
+            assert_eq!(code(&error), -32003);
+        });
+    }
 }

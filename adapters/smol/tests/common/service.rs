@@ -23,6 +23,7 @@ const METHODS: &[MethodInfo] = &[
     MethodInfo::new("bench.blob").with_params(ONE),
     MethodInfo::new("bench.saw").with_params(ONE),
     MethodInfo::new("bench.digest").with_params(ONE),
+    MethodInfo::new("bench.text").with_params(ONE),
     MethodInfo::new("bench.say").with_params(ONE),
     MethodInfo::new("bench.whisper").with_params(ONE),
     MethodInfo::new("bench.brief").with_deadline(core::time::Duration::from_millis(100)),
@@ -65,6 +66,7 @@ pub enum Request {
     Blob(usize),
     Saw(u64),
     Digest(usize, u64),
+    Text(usize),
     Say(String, bool),
     Forever,
     Fail,
@@ -74,6 +76,7 @@ pub enum Reply {
     Number(i64),
     Attachment(Attachment),
     Digest(usize, u64),
+    Text(String),
     Panic,
 }
 
@@ -83,6 +86,7 @@ impl Serialize for Reply {
             Self::Number(number) => number.serialize(serializer),
             Self::Attachment(key) => key.serialize(serializer),
             Self::Digest(len, sum) => (len, sum).serialize(serializer),
+            Self::Text(text) => text.serialize(serializer),
             Self::Panic => panic!("on purpose, while serializing"),
         }
     }
@@ -160,6 +164,7 @@ impl Service for Bench {
                 let Binary(bytes) = params.required(0)?;
                 Request::Digest(bytes.len(), digest(bytes))
             }
+            "bench.text" => Request::Text(params.required(0)?),
             "bench.say" => Request::Say(params.required::<&str>(0)?.to_owned(), true),
             "bench.whisper" => Request::Say(params.required::<&str>(0)?.to_owned(), false),
             "bench.brief" => Request::Forever,
@@ -183,6 +188,7 @@ impl Service for Bench {
             }
             Request::Saw(len) => Ok(Reply::Attachment(cx.attach(Bytes::Saw(len))?)),
             Request::Digest(len, sum) => Ok(Reply::Digest(len, sum)),
+            Request::Text(len) => Ok(Reply::Text("x".repeat(len))),
             Request::Say(text, to_all) => {
                 let audience = if to_all { Audience::All } else { Audience::Except(cx.peer()) };
                 cx.publish_to(audience, &SAID, &text, &[]).map_err(RpcError::failed)?;
