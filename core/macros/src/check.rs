@@ -1,7 +1,10 @@
 //! What is looked for before anything is made of it, and the errors that say so.
 
 use syn::visit::{self, Visit};
-use syn::{Error, Ident, Lifetime, LitStr, Path, PathArguments, Type, TypeReference};
+use syn::{
+    Error, GenericParam, Generics, Ident, Lifetime, LitStr, Path, PathArguments, Type,
+    TypeReference,
+};
 
 /// Collects all mistakes of a block, so that they are reported together.
 #[derive(Default)]
@@ -33,14 +36,14 @@ pub(crate) fn name(name: &LitStr, what: &str) -> syn::Result<()> {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     if !text.split('.').all(is_word) {
-        return Err(Error::new(
-            name.span(),
+        return Err(Error::new_spanned(
+            name,
             format!("{what}'s name is words of [A-Za-z0-9_], separated by dots"),
         ));
     }
     if text.starts_with("wslink.") {
-        return Err(Error::new(
-            name.span(),
+        return Err(Error::new_spanned(
+            name,
             "names that begin with `wslink.` are the protocol's own",
         ));
     }
@@ -89,9 +92,28 @@ pub(crate) fn is_opaque(ty: &Type) -> bool {
     find(ty).opaque
 }
 
-/// Whether the type is said by `Self`.
-pub(crate) fn names_self(ty: &Type) -> bool {
-    find(ty).names_self
+/// Whether the type is said by `Self`, or by a parameter of the impl.
+pub(crate) fn depends(ty: &Type, generics: &Generics) -> bool {
+    let mut found = Depends { generics, found: false };
+    found.visit_type(ty);
+    found.found
+}
+
+struct Depends<'g> {
+    generics: &'g Generics,
+    found: bool,
+}
+
+impl<'ast> Visit<'ast> for Depends<'_> {
+    /// Also the name of a lifetime.
+    fn visit_ident(&mut self, ident: &'ast Ident) {
+        self.found |= ident == "Self"
+            || self.generics.params.iter().any(|param| match param {
+                GenericParam::Type(param) => *ident == param.ident,
+                GenericParam::Const(param) => *ident == param.ident,
+                GenericParam::Lifetime(param) => *ident == param.lifetime.ident,
+            });
+    }
 }
 
 #[derive(Default)]
@@ -99,7 +121,6 @@ struct Found {
     elided: bool,
     named: bool,
     opaque: bool,
-    names_self: bool,
 }
 
 fn find(ty: &Type) -> Found {
@@ -125,9 +146,5 @@ impl<'ast> Visit<'ast> for Found {
     fn visit_type_impl_trait(&mut self, opaque: &'ast syn::TypeImplTrait) {
         self.opaque = true;
         visit::visit_type_impl_trait(self, opaque);
-    }
-
-    fn visit_ident(&mut self, ident: &'ast Ident) {
-        self.names_self |= ident == "Self";
     }
 }

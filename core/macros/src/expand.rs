@@ -5,7 +5,6 @@ use crate::method::{DefaultValue, Method, Param};
 use crate::service::{Hook, HookName, Service};
 use crate::slots::Slots;
 use crate::text;
-use crate::topic::Topic;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
@@ -22,7 +21,7 @@ pub(crate) fn service(service: &Service) -> TokenStream {
     let Enums { request, reply, .. } = &enums;
     let (request_of, reply_of) = (enums.requests.arguments(), enums.replies.arguments());
     let infos = methods.iter().map(method_info);
-    let topic_infos = topics.iter().map(topic_info);
+    let topics = topics.iter().map(|topic| &topic.ident);
     let decode = decode(methods, request);
     let call = call(methods, request, reply);
     let hooks = hooks.iter().map(hook);
@@ -40,7 +39,7 @@ pub(crate) fn service(service: &Service) -> TokenStream {
                 type Blob = #blob;
 
                 const METHODS: &'static [::wslink::MethodInfo] = &[#(#infos),*];
-                const TOPICS: &'static [::wslink::TopicInfo] = &[#(#topic_infos),*];
+                const TOPICS: &'static [::wslink::TopicInfo] = &[#(Self::#topics.info()),*];
 
                 #decode
                 #call
@@ -51,24 +50,21 @@ pub(crate) fn service(service: &Service) -> TokenStream {
 }
 
 /// The enums of requests and replies: a variant for each method, by its name.
-struct Enums {
+struct Enums<'s> {
     request: Ident,
-    requests: Slots,
+    requests: Slots<'s>,
     request_variants: Vec<TokenStream>,
     reply: Ident,
-    replies: Slots,
+    replies: Slots<'s>,
     reply_variants: Vec<TokenStream>,
 }
 
-impl Enums {
-    fn new(service: &Service) -> Self {
+impl<'s> Enums<'s> {
+    fn new(service: &'s Service) -> Self {
         let Service { item, methods, .. } = service;
         let of = check::last_name(&item.self_ty).map_or_else(String::new, Ident::to_string);
-        let params = methods.iter().flat_map(|method| &method.params);
-        let outputs = methods.iter().map(|method| method.output.value());
-        let types = || params.clone().map(|param| &param.ty).chain(outputs.clone());
-        let mut requests = Slots::new(&item.generics, types());
-        let mut replies = Slots::new(&item.generics, types());
+        let mut requests = Slots::new(&item.generics);
+        let mut replies = Slots::new(&item.generics);
         let (mut request_variants, mut reply_variants) = (Vec::new(), Vec::new());
         for method in methods {
             let Method { ident, params, output, .. } = method;
@@ -130,24 +126,22 @@ impl Enums {
 }
 
 fn method_info(method: &Method) -> TokenStream {
-    let Method { name, doc, deadline, params, .. } = method;
+    let Method { name, doc, deadline, params, output, .. } = method;
     let params = params.iter().map(|param| {
-        let name = &param.name;
-        if param.is_optional() {
-            quote!(::wslink::ParamInfo::optional(#name))
-        } else {
-            quote!(::wslink::ParamInfo::required(#name))
-        }
+        let (name, ty) = (&param.name, text::written(&param.ty));
+        let new = if param.is_optional() { quote!(optional) } else { quote!(required) };
+        quote!(::wslink::ParamInfo::#new(#name).with_type(#ty))
     });
+    let returns = text::written(output.value());
     let doc = (!doc.is_empty()).then(|| quote!(.with_doc(#doc)));
     let deadline = deadline.as_ref().map(|deadline| quote!(.with_deadline(#deadline)));
-    quote!(::wslink::MethodInfo::new(#name).with_params(&[#(#params),*]) #doc #deadline)
-}
-
-fn topic_info(topic: &Topic) -> TokenStream {
-    let Topic { ident, doc, .. } = topic;
-    let doc = (!doc.is_empty()).then(|| quote!(.with_doc(#doc)));
-    quote!(Self::#ident.info() #doc)
+    quote! {
+        ::wslink::MethodInfo::new(#name)
+            .with_params(&[#(#params),*])
+            .with_returns(#returns)
+            #doc
+            #deadline
+    }
 }
 
 fn decode(methods: &[Method], request: &Ident) -> TokenStream {
@@ -212,14 +206,20 @@ fn argument((index, param): (usize, &Param)) -> TokenStream {
         (None, Some(DefaultValue::Value(value))) => quote! {
             match #optional {
                 ::core::option::Option::Some(value) => value,
-                ::core::option::Option::None => #value,
+                ::core::option::Option::None => {
+                    let default: #ty = #value;
+                    default
+                }
             }
         },
         // What is null is none, and only what is left out is the default.
         (Some(_), Some(DefaultValue::Value(value))) => quote! {
             match __params.value(#index) {
                 ::core::option::Option::Some(_) => #optional,
-                ::core::option::Option::None => #value,
+                ::core::option::Option::None => {
+                    let default: #ty = #value;
+                    default
+                }
             }
         },
     };
@@ -228,18 +228,19 @@ fn argument((index, param): (usize, &Param)) -> TokenStream {
 
 fn call(methods: &[Method], request: &Ident, reply: &Ident) -> TokenStream {
     let arms = methods.iter().map(|method| {
-        let Method { ident, is_async, has_cx, params, .. } = method;
+        let Method { ident, is_async, cx, params, .. } = method;
         if method.runs_at_once() {
             return quote!(#request::#ident(reply) => ::core::result::Result::Ok(#reply::#ident(reply)));
         }
         let names = params.iter().map(|param| &param.ident);
         let fields = names.clone();
-        let cx = has_cx.then(|| quote!(__cx,));
+        let cx = cx.as_ref().map(|ty| quote_spanned!(ty.span()=> __cx,));
         let wait = is_async.then(|| quote!(.await));
         let result = finish(method, quote!(Self::#ident(self, #cx #(#names),*) #wait), reply);
         quote!(#request::#ident { #(#fields),* } => #result)
     });
-    let cx = if methods.iter().any(|method| method.has_cx) { quote!(__cx) } else { quote!(_) };
+    let cx =
+        if methods.iter().any(|method| method.cx.is_some()) { quote!(__cx) } else { quote!(_) };
     quote! {
         async fn call(
             &self,
@@ -297,9 +298,4 @@ fn hook(hook: &Hook) -> TokenStream {
             Self::#ident(self, #(#names),*) #wait
         }
     }
-}
-
-#[expect(dead_code, reason = "written out when core takes types")]
-fn described(param: &Param) -> String {
-    text::written(&param.ty)
 }

@@ -6,9 +6,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned as _;
-use syn::{
-    Data, DeriveInput, Error, Fields, Generics, Ident, Type, parse_quote, parse_quote_spanned,
-};
+use syn::{Data, DeriveInput, Error, Fields, Generics, Ident, Type, parse_quote_spanned};
 
 /// One of the services.
 struct Part {
@@ -27,7 +25,7 @@ impl Parse for Option {
             return Ok(Self);
         }
         let message = format!("unknown option `{option}`; there is: authorize");
-        Err(Error::new(option.span(), message))
+        Err(Error::new_spanned(&option, message))
     }
 }
 
@@ -43,14 +41,14 @@ fn read(item: &DeriveInput) -> syn::Result<Vec<Part>> {
     let fields = match &item.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) if !fields.named.is_empty() => fields,
-            _ => return Err(Error::new(item.ident.span(), message)),
+            _ => return Err(Error::new_spanned(&item.ident, message)),
         },
-        _ => return Err(Error::new(item.ident.span(), message)),
+        _ => return Err(Error::new_spanned(&item.ident, message)),
     };
     let mut mistakes = Mistakes::default();
     let mut parts: Vec<Part> = Vec::new();
     for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("service")) {
-        mistakes.push(Error::new(attr.span(), "#[service(authorize)] belongs before a field"));
+        mistakes.push(Error::new_spanned(attr, "#[service(authorize)] belongs before a field"));
     }
     for field in &fields.named {
         let Some(ident) = field.ident.clone() else { continue };
@@ -58,7 +56,7 @@ fn read(item: &DeriveInput) -> syn::Result<Vec<Part>> {
         for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("service")) {
             authorizes |= mistakes.keep(attr.parse_args::<Option>()).is_some();
             if authorizes && parts.iter().any(|part| part.authorizes) {
-                mistakes.push(Error::new(attr.span(), "one service decides about a hello"));
+                mistakes.push(Error::new_spanned(attr, "one service decides about a hello"));
             }
         }
         parts.push(Part { ident, ty: field.ty.clone(), authorizes });
@@ -76,11 +74,12 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
     let (impl_generics, _, bounds) = generics.split_for_impl();
     let (request, reply) = (format_ident!("__{ident}Request"), format_ident!("__{ident}Reply"));
     let of = |what: &str| {
-        let mut slots = Slots::new(&item.generics, parts.iter().map(|part| &part.ty));
+        let mut slots = Slots::new(&item.generics);
         let what = format_ident!("{what}");
         let mut variants = Vec::new();
         for Part { ident, ty, .. } in parts {
-            let slot = slots.add(parse_quote!(<#ty as ::wslink::Service>::#what));
+            let slot =
+                slots.add(parse_quote_spanned!(ty.span()=> <#ty as ::wslink::Service>::#what));
             variants.push(quote!(#ident(#slot)));
         }
         (slots, variants)
@@ -93,11 +92,19 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
     let names: Vec<_> = parts.iter().map(|part| &part.ident).collect();
     let types: Vec<_> = parts.iter().map(|part| &part.ty).collect();
     let clashes = clashes(parts);
+    // What depends on a parameter is known when the type is used.
+    let (early, late) = if item.generics.params.is_empty() {
+        (quote!(#(const _: () = #clashes;)*), None)
+    } else {
+        (TokenStream::new(), Some(quote!(#(#clashes;)*)))
+    };
     let first = types.first();
     let authorize = authorize(parts);
     quote! {
         #[allow(clippy::all, clippy::pedantic, clippy::nursery, unreachable_pub, missing_docs)]
         const _: () = {
+            #early
+
             /// A request to one of the services.
             #[allow(non_camel_case_types)]
             pub enum #request #request_params { #(#request_variants),* }
@@ -135,7 +142,7 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
                 type Blob = <#first as ::wslink::Service>::Blob;
 
                 const METHODS: &'static [::wslink::MethodInfo] = {
-                    #clashes
+                    #late
                     ::wslink::__private::Lists::<Self>::METHODS
                 };
                 const TOPICS: &'static [::wslink::TopicInfo] =
@@ -181,8 +188,16 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
                     #(<#types as ::wslink::Service>::closed(&self.#names, peer, reason);)*
                 }
 
-                fn lagged(&self, peer: ::wslink::PeerId, missed: u64) {
-                    #(<#types as ::wslink::Service>::lagged(&self.#names, peer, missed);)*
+                fn lagged(&self, peer: ::wslink::PeerId, topic: &'static str, missed: u64) {
+                    #(if ::wslink::__private::declares::<#types>(topic) {
+                        <#types as ::wslink::Service>::lagged(&self.#names, peer, topic, missed);
+                    })*
+                }
+
+                fn listened(&self, topic: &'static str, listened: bool) {
+                    #(if ::wslink::__private::declares::<#types>(topic) {
+                        <#types as ::wslink::Service>::listened(&self.#names, topic, listened);
+                    })*
                 }
             }
         };
@@ -206,16 +221,16 @@ fn bounded(generics: &Generics, parts: &[Part]) -> Generics {
     generics
 }
 
-/// Each pair of services, where the second stands.
-fn clashes(parts: &[Part]) -> TokenStream {
+/// Fails to compile where a service stands that clashes with one before.
+fn clashes(parts: &[Part]) -> Vec<TokenStream> {
     let later = parts.iter().enumerate().skip(1);
     let pairs = later.flat_map(|(place, later)| {
         parts.iter().take(place).map(move |earlier| {
             let (a, b) = (&earlier.ty, &later.ty);
-            quote_spanned!(b.span()=> ::wslink::__private::no_clash::<#a, #b>();)
+            quote_spanned!(b.span()=> ::wslink::__private::no_clash::<#a, #b>())
         })
     });
-    quote!(#(#pairs)*)
+    pairs.collect()
 }
 
 /// All have to accept, or the one that is marked.

@@ -7,7 +7,6 @@ use quote::quote;
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned as _;
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, GenericParam, Ident, ImplItemFn, Lit, LitStr, Pat,
     PatType, Receiver, ReceiverKind, ReturnType, Safety, Signature, Token, Type, parse_quote,
@@ -20,7 +19,8 @@ pub(crate) struct Method {
     pub(crate) doc: String,
     pub(crate) deadline: Option<TokenStream>,
     pub(crate) is_async: bool,
-    pub(crate) has_cx: bool,
+    /// The type of its context, if it takes one.
+    pub(crate) cx: Option<Type>,
     pub(crate) params: Vec<Param>,
     pub(crate) output: Output,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Output {
 impl Method {
     /// Whether it is run while the call is decoded, so that its arguments may be borrowed.
     pub(crate) const fn runs_at_once(&self) -> bool {
-        !self.is_async && !self.has_cx
+        !self.is_async && self.cx.is_none()
     }
 
     /// Reads a method with its `#[rpc(..)]`, and takes the attributes of its parameters away.
@@ -64,8 +64,8 @@ impl Method {
     ) -> Option<Self> {
         let options = mistakes.keep(rpc.parse_args::<Options>().map_err(|error| {
             if matches!(rpc.meta, syn::Meta::Path(_)) {
-                Error::new(
-                    rpc.span(),
+                Error::new_spanned(
+                    rpc,
                     "the name that clients call is missing: #[rpc(\"scope.capture\")]",
                 )
             } else {
@@ -76,28 +76,29 @@ impl Method {
             mistakes.keep(check::name(&options.name, "a method"));
         }
         if let Some(cfg) = item.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
-            mistakes.push(Error::new(
-                cfg.span(),
+            mistakes.push(Error::new_spanned(cfg,
                 "a method that clients call cannot be left out by `cfg`; leave out its service, and join services by #[derive(wslink::Service)]",
             ));
         }
         let signature = &mut item.sig;
         is_callable(signature, mistakes);
         let is_async = signature.asyncness.is_some();
-        let has_cx = has_cx(signature, mistakes);
-        let borrows = match (is_async, has_cx) {
-            (false, false) => None,
+        let cx = context(signature, mistakes);
+        let borrows = match (is_async, &cx) {
+            (false, None) => None,
             (true, _) => Some("this method is `async`"),
-            (false, true) => Some("this method takes `cx`"),
+            (false, Some(_)) => Some("this method takes `cx`"),
         };
-        let skipped = 1 + usize::from(has_cx);
         let mut params = Vec::new();
-        for input in signature.inputs.iter_mut().skip(skipped) {
+        for input in &mut signature.inputs {
             let FnArg::Typed(input) = input else { continue };
+            if is_cx(&input.ty) {
+                continue;
+            }
             let Some(param) = mistakes.keep(Param::read(input, borrows)) else { continue };
             if params.iter().any(|other: &Param| other.name == param.name) {
                 let message = format!("two parameters are called `{}`", param.name);
-                mistakes.push(Error::new(param.ident.span(), message));
+                mistakes.push(Error::new_spanned(&param.ident, message));
             }
             params.push(param);
         }
@@ -109,7 +110,7 @@ impl Method {
             doc: text::doc(&item.attrs),
             deadline,
             is_async,
-            has_cx,
+            cx,
             params,
             output: output?,
         })
@@ -138,10 +139,10 @@ impl Parse for Options {
             let option = input.call(Ident::parse_any)?;
             if option != "deadline" {
                 let message = format!("unknown option `{option}`; there is: deadline = \"5s\"");
-                return Err(Error::new(option.span(), message));
+                return Err(Error::new_spanned(&option, message));
             }
             if it.deadline.is_some() {
-                return Err(Error::new(option.span(), "`deadline` is given twice"));
+                return Err(Error::new_spanned(&option, "`deadline` is given twice"));
             }
             input.parse::<Token![=]>()?;
             it.deadline = Some(match input.parse()? {
@@ -152,7 +153,7 @@ impl Parse for Options {
                 }
                 Expr::Lit(other) => {
                     let message = "a deadline has a unit, as in \"5s\"";
-                    return Err(Error::new(other.span(), message));
+                    return Err(Error::new_spanned(&other, message));
                 }
                 expression => quote!(#expression),
             });
@@ -164,8 +165,7 @@ impl Parse for Options {
 /// Refuses what no client can call.
 fn is_callable(signature: &Signature, mistakes: &mut Mistakes) {
     if let Some(param) = signature.generics.params.first() {
-        mistakes.push(Error::new(
-            param.span(),
+        mistakes.push(Error::new_spanned(param,
             match param {
                 GenericParam::Lifetime(_) => {
                     "a method that clients call has no lifetimes of its own; leave them out, or write `'_`"
@@ -180,12 +180,12 @@ fn is_callable(signature: &Signature, mistakes: &mut Mistakes) {
     };
     match signature.receiver() {
         Some(receiver) if by_reference(receiver) => {}
-        Some(receiver) => mistakes.push(Error::new(
-            receiver.span(),
+        Some(receiver) => mistakes.push(Error::new_spanned(
+            receiver,
             "a method that clients call takes `&self`: calls run side by side",
         )),
-        None => mistakes.push(Error::new(
-            signature.ident.span(),
+        None => mistakes.push(Error::new_spanned(
+            &signature.ident,
             "a method that clients call takes `&self` first",
         )),
     }
@@ -195,27 +195,28 @@ fn is_callable(signature: &Signature, mistakes: &mut Mistakes) {
     }
 }
 
-/// Whether the first argument is the call's context.
-fn has_cx(signature: &Signature, mistakes: &mut Mistakes) -> bool {
-    let mut has_cx = false;
+/// The type of the call's context, if that is the first argument.
+fn context(signature: &Signature, mistakes: &mut Mistakes) -> Option<Type> {
+    let mut context = None;
     for (place, input) in signature.inputs.iter().enumerate() {
         let FnArg::Typed(PatType { pat, ty, .. }) = input else { continue };
-        let is_cx = check::last_name(ty).is_some_and(|name| name == "Cx");
         let named_cx = matches!(&**pat, Pat::Ident(pat) if pat.ident == "cx");
-        match (is_cx, place) {
-            (true, 1) => has_cx = true,
-            (true, _) => mistakes.push(Error::new(
-                input.span(),
+        match (is_cx(ty), place) {
+            (true, 1) => context = Some((**ty).clone()),
+            (true, _) => mistakes.push(Error::new_spanned(input,
                 "the context comes first: `&self, cx: Cx<'_, ..>`, then what clients give",
             )),
-            (false, _) if named_cx => mistakes.push(Error::new(
-                ty.span(),
+            (false, _) if named_cx => mistakes.push(Error::new_spanned(ty,
                 "`cx` is the call's context, of the type `Cx<'_, ..>`; call this parameter otherwise, or rename it to clients: #[rpc(name = \"cx\")]",
             )),
             _ => {}
         }
     }
-    has_cx
+    context
+}
+
+fn is_cx(ty: &Type) -> bool {
+    check::last_name(ty).is_some_and(|name| name == "Cx")
 }
 
 impl Param {
@@ -230,12 +231,12 @@ impl Param {
                 Pat::Wild(_) => "a parameter has a name, by which clients may give it",
                 _ => "a parameter is one name, by which clients may give it; take it apart inside",
             };
-            return Err(Error::new(input.pat.span(), message));
+            return Err(Error::new_spanned(&input.pat, message));
         };
         let ty = (*input.ty).clone();
         if check::is_opaque(&ty) || matches!(ty, Type::ImplTrait(_)) {
             let message = "a parameter has one type, to which what clients give is turned; it cannot be `impl Trait`";
-            return Err(Error::new(ty.span(), message));
+            return Err(Error::new_spanned(&ty, message));
         }
         if let Some(why) = owned
             && check::borrows(&ty)
@@ -243,7 +244,7 @@ impl Param {
             let message = format!(
                 "a borrowed argument is gone when the call runs, and {why}; take an owned type, or make it a plain `fn` without `cx`, which runs while the message is there"
             );
-            return Err(Error::new(ty.span(), message));
+            return Err(Error::new_spanned(&ty, message));
         }
         let name = match options.name {
             Some(name) => name.value(),
@@ -251,7 +252,7 @@ impl Param {
         };
         if name == "wslink_token" {
             let message = "`wslink_token` is taken away before a method sees its arguments";
-            return Err(Error::new(pat.ident.span(), message));
+            return Err(Error::new_spanned(&pat.ident, message));
         }
         let is_option = check::last_name(&ty).is_some_and(|name| name == "Option");
         let option = is_option.then(|| check::first_argument(&ty).cloned()).flatten();
@@ -322,11 +323,11 @@ impl Output {
         };
         if check::is_opaque(&ty) {
             let message = "a result has a type by name: it is kept until it is sent; for a future write `async fn`";
-            return Err(Error::new(ty.span(), message));
+            return Err(Error::new_spanned(&ty, message));
         }
         if check::elides(&ty) {
             let message = "a result cannot borrow: it is sent when the method is over; give back an owned value, or attach a blob";
-            return Err(Error::new(ty.span(), message));
+            return Err(Error::new_spanned(&ty, message));
         }
         let ok = check::last_name(&ty).filter(|name| *name == "Result").map(|_| {
             check::first_argument(&ty)

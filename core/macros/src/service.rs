@@ -7,7 +7,6 @@ use crate::topic::Topic;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens as _, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, Ident, ImplItem, ImplItemFn, Item, ItemImpl, LitStr, Token, Type};
 
 /// What the block is made of.
@@ -55,7 +54,7 @@ impl Parse for HookName {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let name: Ident = input.parse()?;
         Self::ALL.into_iter().find(|hook| name == hook.as_str()).ok_or_else(|| {
-            Error::new(name.span(), "there are: authorize, opened, closed, lagged, listened")
+            Error::new_spanned(&name, "there are: authorize, opened, closed, lagged, listened")
         })
     }
 }
@@ -81,8 +80,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut mistakes = Mistakes::default();
     let options = mistakes.keep(syn::parse2::<Options>(options));
     if let Some((path, _)) = &item.trait_ {
-        mistakes.push(Error::new(
-            path.span(),
+        mistakes.push(Error::new_spanned(path,
             "#[wslink::service] belongs before the type's own `impl`; it implements `Service` itself",
         ));
     }
@@ -109,11 +107,11 @@ impl Parse for Options {
             let option: Ident = input.parse()?;
             if option != "blob" {
                 let message = format!("unknown option `{option}`; there is: blob = Type");
-                return Err(Error::new(option.span(), message));
+                return Err(Error::new_spanned(&option, message));
             }
             input.parse::<Token![=]>()?;
             if it.blob.replace(input.parse()?).is_some() {
-                return Err(Error::new(option.span(), "`blob` is given twice"));
+                return Err(Error::new_spanned(&option, "`blob` is given twice"));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
@@ -134,11 +132,11 @@ fn read_items(
                 let rpc = take(&mut item.attrs, "rpc");
                 let on = take(&mut item.attrs, "on");
                 if let Some(topic) = take(&mut item.attrs, "topic").first() {
-                    mistakes.push(Error::new(topic.span(), "a topic is declared by a constant: #[topic(\"scope.trace\")] const TRACE: Topic<Trace>;"));
+                    mistakes.push(Error::new_spanned(topic, "a topic is declared by a constant: #[topic(\"scope.trace\")] const TRACE: Topic<Trace>;"));
                 }
                 if let Some(second) = rpc.iter().chain(&on).nth(1) {
-                    mistakes.push(Error::new(
-                        second.span(),
+                    mistakes.push(Error::new_spanned(
+                        second,
                         "a method has one name for clients, or is one hook",
                     ));
                 }
@@ -153,8 +151,8 @@ fn read_items(
             }
             ImplItem::Const(item) => {
                 if let Some(topic) = take(&mut item.attrs, "topic").first() {
-                    mistakes.push(Error::new(
-                        topic.span(),
+                    mistakes.push(Error::new_spanned(
+                        topic,
                         "the macro makes the topic: leave out what is behind the `=`",
                     ));
                 }
@@ -171,7 +169,7 @@ fn refuse(attrs: &mut Vec<Attribute>, mistakes: &mut Mistakes) {
     for name in ["rpc", "on"] {
         for attr in take(attrs, name) {
             mistakes
-                .push(Error::new(attr.span(), format!("#[{name}(..)] belongs before a method")));
+                .push(Error::new_spanned(&attr, format!("#[{name}(..)] belongs before a method")));
         }
     }
 }
@@ -180,7 +178,7 @@ fn read_hook(item: &ImplItemFn, on: &Attribute, others: &[Hook]) -> syn::Result<
     let name: HookName = on.parse_args()?;
     if others.iter().any(|other| other.name == name) {
         let message = format!("there is another hook `{}`", name.as_str());
-        return Err(Error::new(on.span(), message));
+        return Err(Error::new_spanned(on, message));
     }
     if let Some(token) = item.sig.asyncness
         && name != HookName::Authorize
@@ -201,7 +199,7 @@ fn check_unique<'a>(
         let text = name.value();
         if let Some((_, first)) = seen.iter().find(|(other, _)| *other == text) {
             let message = format!("the {what} `{text}` is there already: `{first}`");
-            mistakes.push(Error::new(name.span(), message));
+            mistakes.push(Error::new_spanned(name, message));
         } else {
             seen.push((text, ident));
         }

@@ -77,7 +77,7 @@ fn write(tokens: TokenStream, text: &mut String) {
 pub(crate) fn duration(text: &LitStr) -> syn::Result<Duration> {
     let value = text.value();
     let wrong =
-        || Error::new(text.span(), "a deadline is written like \"5s\", \"250ms\" or \"2min\"");
+        || Error::new_spanned(text, "a deadline is written like \"5s\", \"250ms\" or \"2min\"");
     let at = value.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
     let (number, unit) = value.split_at(at);
     let seconds = match unit {
@@ -89,7 +89,7 @@ pub(crate) fn duration(text: &LitStr) -> syn::Result<Duration> {
     let number: f64 = number.trim_end().parse().map_err(|_| wrong())?;
     match Duration::try_from_secs_f64(number * seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(Error::new(text.span(), "a deadline is longer than nothing")),
+        _ => Err(Error::new_spanned(text, "a deadline is longer than nothing")),
     }
 }
 

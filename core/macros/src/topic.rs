@@ -7,16 +7,12 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, Ident, LitInt, LitStr, Token, Type, Visibility, parenthesized};
 
 /// A declared topic.
 pub(crate) struct Topic {
     pub(crate) ident: Ident,
     pub(crate) name: LitStr,
-    pub(crate) doc: String,
-    /// What is published under it.
-    pub(crate) value: Type,
     /// The constant as it will stand in the impl.
     pub(crate) item: TokenStream,
 }
@@ -29,7 +25,11 @@ impl Topic {
         let topic = take(&mut item.attrs, "topic").into_iter().next()?;
         let Constant { vis, ident, ty, .. } = &item;
         // Stays if there is a mistake, so that users of the topic are not reported as well.
-        *tokens = quote!(#vis const #ident: #ty = ::wslink::Topic::new("mistaken"););
+        *tokens = if is_topic(ty) {
+            quote!(#vis const #ident: #ty = ::wslink::Topic::new("mistaken");)
+        } else {
+            TokenStream::new()
+        };
         let topic = mistakes.keep(Self::declared(item, &topic))?;
         tokens.clone_from(&topic.item);
         Some(topic)
@@ -39,10 +39,9 @@ impl Topic {
         let options: Options = topic.parse_args()?;
         check::name(&options.name, "a topic")?;
         let Constant { attrs, vis, ident, ty } = item;
-        let is_topic = check::last_name(&ty).is_some_and(|name| name == "Topic");
-        let Some(value) = check::first_argument(&ty).filter(|_| is_topic).cloned() else {
-            return Err(Error::new(
-                ty.span(),
+        let Some(value) = check::first_argument(&ty).filter(|_| is_topic(&ty)) else {
+            return Err(Error::new_spanned(
+                &ty,
                 "a topic's type is `Topic<T>`, with the type that is published under it",
             ));
         };
@@ -50,9 +49,18 @@ impl Topic {
         let policy = policy.map(|policy| quote!(.with_policy(#policy)));
         let retained = retained.then(|| quote!(.retained()));
         let new = quote_spanned!(name.span()=> ::wslink::Topic::new(#name));
-        let item = quote!(#(#attrs)* #vis const #ident: #ty = #new #policy #retained;);
-        Ok(Self { ident, name, doc: text::doc(&attrs), value, item })
+        let doc = text::doc(&attrs);
+        let doc = (!doc.is_empty()).then(|| quote!(.with_doc(#doc)));
+        let value = text::written(value);
+        let item = quote! {
+            #(#attrs)* #vis const #ident: #ty = #new #doc.with_type(#value) #policy #retained;
+        };
+        Ok(Self { ident, name, item })
     }
+}
+
+fn is_topic(ty: &Type) -> bool {
+    check::last_name(ty).is_some_and(|name| name == "Topic")
 }
 
 struct Constant {
@@ -99,7 +107,7 @@ impl Parse for Options {
             let policy = match option.to_string().as_str() {
                 "retained" => {
                     if it.retained {
-                        return Err(Error::new(option.span(), "`retained` is given twice"));
+                        return Err(Error::new_spanned(&option, "`retained` is given twice"));
                     }
                     it.retained = true;
                     continue;
@@ -111,7 +119,7 @@ impl Parse for Options {
                     parenthesized!(most in input);
                     let most = most.parse::<LitInt>()?;
                     if most.base10_parse::<u16>()? == 0 {
-                        return Err(Error::new(most.span(), "at least one publication is kept"));
+                        return Err(Error::new_spanned(&most, "at least one publication is kept"));
                     }
                     quote!(::wslink::Policy::DropOldest(#most))
                 }
@@ -119,11 +127,11 @@ impl Parse for Options {
                     let message = format!(
                         "unknown option `{option}`; there are: keep_latest, drop_oldest(n), disconnect, retained"
                     );
-                    return Err(Error::new(option.span(), message));
+                    return Err(Error::new_spanned(&option, message));
                 }
             };
             if it.policy.replace(policy).is_some() {
-                return Err(Error::new(option.span(), "a topic has one policy"));
+                return Err(Error::new_spanned(&option, "a topic has one policy"));
             }
         }
         Ok(it)

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Mutex;
 use wslink::wire::Dialect;
 use wslink::{
-    Attachment, Binary, Call, Cx, LimitExceeded, MethodInfo, ParamInfo, RpcError, Service, Topic,
-    TopicInfo, code,
+    Attachment, Binary, Call, Cx, LimitExceeded, MethodInfo, ParamInfo, Policy, RpcError, Service,
+    Topic, TopicInfo, code,
 };
 use wslink_testkit::{Pair, Transcript, Val, val};
 
@@ -86,7 +86,7 @@ mod by_macro {
     #[wslink::service(blob = Bytes)]
     impl Scope {
         /// The gain, after each change.
-        #[topic("scope.gain.changed")]
+        #[topic("scope.gain.changed", keep_latest, retained)]
         const GAIN: Topic<f64>;
 
         /// Samples from the start.
@@ -142,7 +142,11 @@ mod by_hand {
     #[derive(Default)]
     pub(super) struct Scope(pub(super) State);
 
-    const GAIN: Topic<f64> = Topic::new("scope.gain.changed");
+    const GAIN: Topic<f64> = Topic::new("scope.gain.changed")
+        .with_doc("The gain, after each change.")
+        .with_type("f64")
+        .with_policy(Policy::KeepLatest)
+        .retained();
 
     pub(super) enum Request {
         Capture { samples: u32, label: Option<String> },
@@ -171,20 +175,35 @@ mod by_hand {
 
         const METHODS: &'static [MethodInfo] = &[
             MethodInfo::new("scope.capture")
-                .with_params(&[ParamInfo::required("samples"), ParamInfo::optional("label")])
+                .with_params(&[
+                    ParamInfo::required("samples").with_type("u32"),
+                    ParamInfo::optional("label").with_type("Option<String>"),
+                ])
+                .with_returns("Trace")
                 .with_doc("Samples from the start.\n\nAt most 16.")
                 .with_deadline(core::time::Duration::from_secs(5)),
-            MethodInfo::new("scope.name"),
+            MethodInfo::new("scope.name").with_returns("&'static str"),
             MethodInfo::new("scope.upload")
-                .with_params(&[ParamInfo::required("image"), ParamInfo::required("comment")])
+                .with_params(&[
+                    ParamInfo::required("image").with_type("Binary<'_>"),
+                    ParamInfo::required("comment").with_type("&str"),
+                ])
+                .with_returns("(usize, Option<u8>, usize)")
                 .with_doc("How many bytes there are, and the first."),
-            MethodInfo::new("scope.gain").with_params(&[ParamInfo::optional("gain")]),
+            MethodInfo::new("scope.gain")
+                .with_params(&[ParamInfo::optional("gain").with_type("f64")])
+                .with_returns("()"),
             MethodInfo::new("scope.window")
-                .with_params(&[ParamInfo::required("type"), ParamInfo::required("window")]),
-            MethodInfo::new("scope.calibrate").with_params(&[ParamInfo::optional("seconds")]),
+                .with_params(&[
+                    ParamInfo::required("type").with_type("u8"),
+                    ParamInfo::required("window").with_type("Window"),
+                ])
+                .with_returns("(u8, Window)"),
+            MethodInfo::new("scope.calibrate")
+                .with_params(&[ParamInfo::optional("seconds").with_type("u32")])
+                .with_returns("u32"),
         ];
-        const TOPICS: &'static [TopicInfo] =
-            &[GAIN.info().with_doc("The gain, after each change.")];
+        const TOPICS: &'static [TopicInfo] = &[GAIN.info()];
 
         fn decode(&self, call: &Call<'_>) -> Result<Request, RpcError> {
             let params = call.params()?;

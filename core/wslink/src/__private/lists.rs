@@ -57,6 +57,12 @@ macro_rules! joined {
 joined!(METHODS, MethodInfo, MethodInfo::new("_"), 4 8 12 16 20 24 28 32 40 48 64 96 128 256);
 joined!(TOPICS, TopicInfo, Topic::<()>::new("_").info(), 4 8 12 16 20 24 28 32 40 48 64 96 128 256);
 
+/// Whether a topic is one of this service.
+#[must_use]
+pub fn declares<S: Service>(topic: &str) -> bool {
+    S::TOPICS.iter().any(|info| info.name == topic)
+}
+
 /// Fails to compile if two services have a method or a topic of the same name.
 pub const fn no_clash<A: Service, B: Service>() {
     let mut a = 0;

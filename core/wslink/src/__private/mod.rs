@@ -2,7 +2,7 @@
 
 mod lists;
 
-pub use lists::{Joined, Lists, no_clash};
+pub use lists::{Joined, Lists, declares, no_clash};
 
 use core::fmt::Display;
 use serde::Deserialize;

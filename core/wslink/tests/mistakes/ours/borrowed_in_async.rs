@@ -1,0 +1,19 @@
+#![allow(unused)]
+
+use wslink::{Binary, Cx, NoBlob};
+
+struct Scope;
+
+#[wslink::service]
+impl Scope {
+    #[rpc("scope.upload")]
+    async fn upload(&self, image: Binary<'_>) {}
+
+    #[rpc("scope.rename")]
+    async fn rename(&self, name: &str) {}
+
+    #[rpc("scope.announce")]
+    fn announce(&self, cx: Cx<'_, NoBlob>, name: Option<&str>) {}
+}
+
+fn main() {}

@@ -1,0 +1,19 @@
+#![allow(unused)]
+
+use wslink::{Cx, NoBlob};
+
+struct Scope;
+
+#[wslink::service]
+impl Scope {
+    #[rpc("scope.late")]
+    async fn late(&self, samples: u32, cx: Cx<'_, NoBlob>) {}
+
+    #[rpc("scope.wrong")]
+    async fn wrong(&self, cx: u32) {}
+
+    #[rpc("scope.two")]
+    async fn two(&self, cx: Cx<'_, NoBlob>, other: Cx<'_, NoBlob>) {}
+}
+
+fn main() {}
