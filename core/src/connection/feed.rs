@@ -173,10 +173,11 @@ impl<M: Memory> Feed<M> {
     }
 
     /// Gives up the publication under way.
-    pub(crate) fn abandon(&mut self) {
-        if let Some(current) = self.current.take() {
-            self.miss(current.topic, 1);
-        }
+    ///
+    /// # Errors
+    /// The connection shall end.
+    pub(crate) fn abandon(&mut self, hub: &Hub<M>) -> Result<(), Behind> {
+        self.current.take().map_or(Ok(()), |current| self.lose(current.topic, 1, hub))
     }
 
     /// Moves to the next publication for this peer, unless one is under way; whether there is one.
@@ -305,16 +306,12 @@ impl<M: Memory> Feed<M> {
     }
 
     fn lose(&mut self, topic: u16, count: u64, hub: &Hub<M>) -> Result<(), Behind> {
-        self.miss(topic, count);
-        if hub.policy(topic) == Policy::Disconnect { Err(Behind) } else { Ok(()) }
-    }
-
-    fn miss(&mut self, topic: u16, count: u64) {
         if let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             heard.missed = heard.missed.saturating_add(count);
             heard.untold = heard.untold.saturating_add(count);
         }
+        if hub.policy(topic) == Policy::Disconnect { Err(Behind) } else { Ok(()) }
     }
 
     /// A loss that the application has not been told of: topic and count.

@@ -155,8 +155,8 @@ impl<M: Memory> Outbound<M> {
             }
             self.frame = None;
         }
-        self.feed.abandon();
         self.exclusive = None;
+        self.feed.abandon(hub).map_err(|Behind| Lost::Behind)?;
         if dialect == Dialect::V1 {
             // Half a text cannot be taken back. An attachment that was announced has to come, or
             // the next one would be taken for it: it ends here, and nobody names it.

@@ -197,6 +197,15 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         }
     }
 
+    /// Tells the service which topics have got their first listener, or lost their last one.
+    fn tell_listened(&self) {
+        loop {
+            let changed = self.shared.hub().poll_listened();
+            let Some((topic, listened)) = changed else { return };
+            self.service.listened(topic, listened);
+        }
+    }
+
     fn tell(&self, scene: &mut Scene<'_>, text: String) {
         scene.transcript.push(self.clock.now(), scene.client, Way::Event, text);
     }
@@ -255,6 +264,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             }
             Ok(Some(Event::Builtin)) => {
                 self.connection.handle_builtin(now, &mut self.shared.hub());
+                self.tell_listened();
                 Asked::Nothing
             }
             Ok(Some(Event::Exit(after))) => Asked::Exit(after),
@@ -299,6 +309,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                 if !before.is_authenticated() && self.connection.phase().is_authenticated() {
                     self.opened = true;
                     self.service.opened(self.peer);
+                    self.tell_listened();
                 }
             }
         }
@@ -365,6 +376,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                     self.verdict = None;
                     self.tell(scene, format!("closed {reason:?}"));
                     self.connection.leave(&mut self.shared.hub());
+                    self.tell_listened();
                     if core::mem::take(&mut self.opened) {
                         self.service.closed(self.peer, reason);
                     }
