@@ -28,7 +28,14 @@ pub(crate) fn service(service: &Service) -> TokenStream {
     quote! {
         #item
 
-        #[allow(clippy::all, clippy::pedantic, clippy::nursery, unreachable_pub, missing_docs)]
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            missing_docs,
+            private_interfaces,
+            unreachable_pub
+        )]
         const _: () = {
             #definitions
 
@@ -230,7 +237,9 @@ fn call(methods: &[Method], request: &Ident, reply: &Ident) -> TokenStream {
     let arms = methods.iter().map(|method| {
         let Method { ident, is_async, cx, params, .. } = method;
         if method.runs_at_once() {
-            return quote!(#request::#ident(reply) => ::core::result::Result::Ok(#reply::#ident(reply)));
+            return quote! {
+                #request::#ident(reply) => ::core::result::Result::Ok(#reply::#ident(reply))
+            };
         }
         let names = params.iter().map(|param| &param.ident);
         let fields = names.clone();

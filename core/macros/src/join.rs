@@ -101,7 +101,14 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
     let first = types.first();
     let authorize = authorize(parts);
     quote! {
-        #[allow(clippy::all, clippy::pedantic, clippy::nursery, unreachable_pub, missing_docs)]
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            missing_docs,
+            private_interfaces,
+            unreachable_pub
+        )]
         const _: () = {
             #early
 

@@ -1,5 +1,5 @@
-//! The macros of wslink services. Use and read about them through the crate `wslink`: what they
-//! make refers to it.
+//! The macros of wslink services. Use them through the crate `wslink`: what they make refers to
+//! it.
 
 mod check;
 mod expand;
@@ -12,13 +12,13 @@ mod topic;
 
 use proc_macro::TokenStream;
 
-/// Makes a service of an `impl` block.
+#[doc = include_str!("service.md")]
 #[proc_macro_attribute]
 pub fn service(options: TokenStream, item: TokenStream) -> TokenStream {
     service::expand(options.into(), item.into()).into()
 }
 
-/// Makes one service of a struct whose fields are services.
+#[doc = include_str!("join.md")]
 #[proc_macro_derive(Service, attributes(service))]
 pub fn join(item: TokenStream) -> TokenStream {
     join::expand(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()

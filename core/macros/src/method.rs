@@ -76,8 +76,10 @@ impl Method {
             mistakes.keep(check::name(&options.name, "a method"));
         }
         if let Some(cfg) = item.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
-            mistakes.push(Error::new_spanned(cfg,
-                "a method that clients call cannot be left out by `cfg`; leave out its service, and join services by #[derive(wslink::Service)]",
+            mistakes.push(Error::new_spanned(
+                cfg,
+                "a method that clients call cannot be left out by `cfg`; leave out its service, \
+                    and join services by #[derive(wslink::Service)]",
             ));
         }
         let signature = &mut item.sig;
@@ -165,12 +167,17 @@ impl Parse for Options {
 /// Refuses what no client can call.
 fn is_callable(signature: &Signature, mistakes: &mut Mistakes) {
     if let Some(param) = signature.generics.params.first() {
-        mistakes.push(Error::new_spanned(param,
+        mistakes.push(Error::new_spanned(
+            param,
             match param {
                 GenericParam::Lifetime(_) => {
-                    "a method that clients call has no lifetimes of its own; leave them out, or write `'_`"
+                    "a method that clients call has no lifetimes of its own; leave them out, or \
+                        write `'_`"
                 }
-                _ => "a method that clients call cannot be generic: they could not say for which type",
+                _ => {
+                    "a method that clients call cannot be generic: they could not say for which \
+                    type"
+                }
             },
         ));
     }
@@ -203,11 +210,14 @@ fn context(signature: &Signature, mistakes: &mut Mistakes) -> Option<Type> {
         let named_cx = matches!(&**pat, Pat::Ident(pat) if pat.ident == "cx");
         match (is_cx(ty), place) {
             (true, 1) => context = Some((**ty).clone()),
-            (true, _) => mistakes.push(Error::new_spanned(input,
+            (true, _) => mistakes.push(Error::new_spanned(
+                input,
                 "the context comes first: `&self, cx: Cx<'_, ..>`, then what clients give",
             )),
-            (false, _) if named_cx => mistakes.push(Error::new_spanned(ty,
-                "`cx` is the call's context, of the type `Cx<'_, ..>`; call this parameter otherwise, or rename it to clients: #[rpc(name = \"cx\")]",
+            (false, _) if named_cx => mistakes.push(Error::new_spanned(
+                ty,
+                "`cx` is the call's context, of the type `Cx<'_, ..>`; call this parameter \
+                    otherwise, or rename it to clients: #[rpc(name = \"cx\")]",
             )),
             _ => {}
         }
@@ -235,14 +245,16 @@ impl Param {
         };
         let ty = (*input.ty).clone();
         if check::is_opaque(&ty) || matches!(ty, Type::ImplTrait(_)) {
-            let message = "a parameter has one type, to which what clients give is turned; it cannot be `impl Trait`";
+            let message = "a parameter has one type, to which what clients give is turned; it \
+                cannot be `impl Trait`";
             return Err(Error::new_spanned(&ty, message));
         }
         if let Some(why) = owned
             && check::borrows(&ty)
         {
             let message = format!(
-                "a borrowed argument is gone when the call runs, and {why}; take an owned type, or make it a plain `fn` without `cx`, which runs while the message is there"
+                "a borrowed argument is gone when the call runs, and {why}; take an owned type, \
+                    or make it a plain `fn` without `cx`, which runs while the message is there"
             );
             return Err(Error::new_spanned(&ty, message));
         }
@@ -322,11 +334,13 @@ impl Output {
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
         if check::is_opaque(&ty) {
-            let message = "a result has a type by name: it is kept until it is sent; for a future write `async fn`";
+            let message = "a result has a type by name: it is kept until it is sent; for a \
+                future write `async fn`";
             return Err(Error::new_spanned(&ty, message));
         }
         if check::elides(&ty) {
-            let message = "a result cannot borrow: it is sent when the method is over; give back an owned value, or attach a blob";
+            let message = "a result cannot borrow: it is sent when the method is over; give back \
+                an owned value, or attach a blob";
             return Err(Error::new_spanned(&ty, message));
         }
         let ok = check::last_name(&ty).filter(|name| *name == "Result").map(|_| {

@@ -80,8 +80,10 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut mistakes = Mistakes::default();
     let options = mistakes.keep(syn::parse2::<Options>(options));
     if let Some((path, _)) = &item.trait_ {
-        mistakes.push(Error::new_spanned(path,
-            "#[wslink::service] belongs before the type's own `impl`; it implements `Service` itself",
+        mistakes.push(Error::new_spanned(
+            path,
+            "#[wslink::service] belongs before the type's own `impl`; it implements `Service` \
+                itself",
         ));
     }
     let (methods, topics, hooks) = read_items(&mut item, &mut mistakes);
@@ -132,7 +134,11 @@ fn read_items(
                 let rpc = take(&mut item.attrs, "rpc");
                 let on = take(&mut item.attrs, "on");
                 if let Some(topic) = take(&mut item.attrs, "topic").first() {
-                    mistakes.push(Error::new_spanned(topic, "a topic is declared by a constant: #[topic(\"scope.trace\")] const TRACE: Topic<Trace>;"));
+                    mistakes.push(Error::new_spanned(
+                        topic,
+                        "a topic is declared by a constant: \
+                        #[topic(\"scope.trace\")] const TRACE: Topic<Trace>;",
+                    ));
                 }
                 if let Some(second) = rpc.iter().chain(&on).nth(1) {
                     mistakes.push(Error::new_spanned(

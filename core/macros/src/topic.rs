@@ -125,7 +125,8 @@ impl Parse for Options {
                 }
                 _ => {
                     let message = format!(
-                        "unknown option `{option}`; there are: keep_latest, drop_oldest(n), disconnect, retained"
+                        "unknown option `{option}`; there are: keep_latest, drop_oldest(n), \
+                            disconnect, retained"
                     );
                     return Err(Error::new_spanned(&option, message));
                 }

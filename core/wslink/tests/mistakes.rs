@@ -1,5 +1,4 @@
 //! What people are told of their mistakes: on their own line, in words of services.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use std::process::Command;
 

@@ -1,5 +1,4 @@
 //! What may stand in a service's block.
-#![expect(clippy::unwrap_used, reason = "test code")]
 
 use core::cell::Cell;
 use core::future::Future;
@@ -63,7 +62,7 @@ where
     }
 
     #[rpc("generic.publish")]
-    async fn publish(&self, cx: Cx<'_, NoBlob>) -> Result<(), PublishError> {
+    async fn publish(&self, cx: Cx<'_>) -> Result<(), PublishError> {
         cx.publish(&Self::VALUE, &self.value.sample())
     }
 }
@@ -126,7 +125,7 @@ impl Kinds {
     }
 
     #[rpc("kinds.parse")]
-    fn parse(&self, text: &str) -> Result<i32, std::num::ParseIntError> {
+    fn parse(&self, text: &str) -> Result<i32, core::num::ParseIntError> {
         text.parse()
     }
 
@@ -203,6 +202,26 @@ fn a_service_may_have_nothing_to_call() {
     assert_eq!(Silent::TOPICS, [Silent::TICK.info()]);
 }
 
+/// A service may be seen farther than the types of its methods.
+pub mod seen {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug)]
+    /// Seen from outside.
+    pub struct Seen;
+
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Unseen(u8);
+
+    #[wslink::service]
+    impl Seen {
+        #[rpc("seen.echo")]
+        async fn echo(&self, value: Unseen) -> Unseen {
+            value
+        }
+    }
+}
+
 /// Counts with atoms, so its futures may go from thread to thread.
 #[derive(Default)]
 struct Shared(AtomicU32);
@@ -210,7 +229,7 @@ struct Shared(AtomicU32);
 #[wslink::service]
 impl Shared {
     #[rpc("count")]
-    async fn count(&self, cx: Cx<'_, NoBlob>, by: u32) -> u32 {
+    async fn count(&self, cx: Cx<'_>, by: u32) -> u32 {
         core::future::ready(()).await;
         let _ = cx.peer();
         self.0.fetch_add(by, Ordering::Relaxed) + by
@@ -283,6 +302,7 @@ fn futures_are_send_when_the_service_is() {
 
     assert_eq!(ask(Shared::default()), Ok(val!(2)));
     assert_eq!(ask(Local::default()), Ok(val!(2)));
+    assert_eq!(seen::Seen::METHODS[0].params[0].ty, "Unseen");
     assert_eq!(ask(Both { shared: Shared::default(), kinds: Kinds }), Ok(val!(2)));
 }
 

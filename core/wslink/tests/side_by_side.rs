@@ -241,7 +241,10 @@ mod by_hand {
                 }
                 Request::Name(name) => Reply::Name(name),
                 Request::Upload(upload) => Reply::Upload(upload),
-                Request::SetGain { gain } => Reply::SetGain(self.0.set(cx, &GAIN, gain)),
+                Request::SetGain { gain } => {
+                    self.0.set(cx, &GAIN, gain);
+                    Reply::SetGain(())
+                }
                 Request::Window { kind, window } => Reply::Window((kind, window)),
                 Request::Calibrate { seconds: 0 } => return Err(RpcError::failed(Cold)),
                 Request::Calibrate { seconds } => Reply::Calibrate(seconds),

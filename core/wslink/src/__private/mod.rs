@@ -13,7 +13,8 @@ use wslink_core::{Params, RpcError, code};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a method",
     label = "what clients give cannot be turned into this",
-    note = "the types of arguments implement `serde::Deserialize`, often by `#[derive(Deserialize)]`"
+    note = "the types of arguments implement `serde::Deserialize`, often by \
+        `#[derive(Deserialize)]`"
 )]
 pub trait Argument<'de>: Deserialize<'de> {}
 
@@ -136,7 +137,8 @@ impl<E> Silent for &mut Failure<E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a method",
     label = "clients cannot be told of this",
-    note = "the types of errors implement `Display`, or say by `From<{Self}> for RpcError` which code and message clients are sent"
+    note = "the types of errors implement `Display`, or say by `From<{Self}> for RpcError` which \
+        code and message clients are sent"
 )]
 pub trait Told {
     /// Never called.

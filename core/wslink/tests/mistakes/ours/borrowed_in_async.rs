@@ -1,6 +1,6 @@
 #![allow(unused)]
 
-use wslink::{Binary, Cx, NoBlob};
+use wslink::{Binary, Cx};
 
 struct Scope;
 
@@ -13,7 +13,7 @@ impl Scope {
     async fn rename(&self, name: &str) {}
 
     #[rpc("scope.announce")]
-    fn announce(&self, cx: Cx<'_, NoBlob>, name: Option<&str>) {}
+    fn announce(&self, cx: Cx<'_>, name: Option<&str>) {}
 }
 
 fn main() {}

@@ -1,6 +1,6 @@
 #![allow(unused)]
 
-use wslink::{Cx, NoBlob, Topic};
+use wslink::{Cx, Topic};
 
 struct Scope;
 
@@ -10,7 +10,7 @@ impl Scope {
     const LEVEL: Topic<f32>;
 
     #[rpc("scope.measure")]
-    fn measure(&self, cx: Cx<'_, NoBlob>) {
+    fn measure(&self, cx: Cx<'_>) {
         cx.publish(&Self::LEVEL, &"high").ok();
     }
 }
