@@ -29,3 +29,8 @@ pub use heap::{Heap, HeapBuffer, HeapTable};
 pub use options::Options;
 pub use server::{Ended, Server};
 pub use shared::{Publisher, Stop};
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
