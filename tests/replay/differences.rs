@@ -35,8 +35,6 @@ const V2: &[&str] = &["v2"];
 const BOTH: &[&str] = &["v1", "v2"];
 
 const TOLD: &str = "what upstream drops without a word is told: an error under the request's id, or a Close with the reason";
-const EXIT: &str =
-    "`application.exit` is no method of the engine: an application that wants it enables it";
 
 /// In every recording: upstream answers a Close always in the same way.
 pub(crate) const UPSTREAMS_CLOSE: (Option<u16>, &str) = (Some(1000), "");
@@ -49,30 +47,6 @@ pub(crate) fn our_close(said: (Option<u16>, &str)) -> (Option<u16>, &str) {
 
 /// By name of the recording.
 pub(crate) const ALL: &[Difference] = &[
-    Difference {
-        dialects: BOTH,
-        case: "application_exit",
-        why: EXIT,
-        lines: &[
-            r#"1 - "rpc:<client 1>:0" = null"#,
-            "1 - close 1001 Server shutdown",
-            r#"1 + "rpc:<client 1>:0" failed: -32601 "Unregistered method called", data "application.exit""#,
-            "1 + close, answered as usual",
-        ],
-    },
-    Difference {
-        dialects: BOTH,
-        case: "application_exit_later",
-        why: EXIT,
-        lines: &[
-            r#"1 - "rpc:<client 1>:0" = null"#,
-            r#"1 + "rpc:<client 1>:0" failed: -32601 "Unregistered method called", data "application.exit.later""#,
-            "1 - close 1001 Server shutdown",
-            "1 + close, answered as usual",
-            "2 - close 1001 Server shutdown",
-            "2 + close, answered as usual",
-        ],
-    },
     Difference {
         dialects: V1,
         case: "attachment_echoed",
@@ -248,15 +222,6 @@ pub(crate) const ALL: &[Difference] = &[
         case: "chunked_two_publications",
         why: "a publication leaves when it is made, so before the answer to a call that comes after it",
         lines: &[r#"2 - "rpc:cx:0" = "published""#, r#"2 + "rpc:cx:0" = "published""#],
-    },
-    Difference {
-        dialects: BOTH,
-        case: "client_destroy",
-        why: EXIT,
-        lines: &[
-            r#"1 - "rpc:<client 1>:0" = null"#,
-            r#"1 + "rpc:<client 1>:0" failed: -32601 "Unregistered method called", data "application.exit.later""#,
-        ],
     },
     Difference {
         dialects: BOTH,

@@ -40,6 +40,7 @@ fn options(dialect: &str, case: &str) -> Options {
         _ => 4 << 20,
     };
     let mut config = Config::desktop();
+    config.exit = true;
     config.limits.max_msg_size = max;
     // Upstream takes what is below its limit, to which 2.x adds an overhead of 4096.
     config.limits.frame = if dialect == "v1" { max - 1 } else { max + 4096 - 1 };

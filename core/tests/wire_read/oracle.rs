@@ -1,9 +1,10 @@
 //! What others read in the same bytes: serde_json and rmpv.
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use wslink_core::wire::MalformedKind::{TooDeep, Unexpected};
-use wslink_core::wire::{MAX_DEPTH, Malformed, Value};
+use wslink_core::wire::{Dialect, MAX_DEPTH, Malformed, Value, Writer};
 
 use super::{clean, from_text};
 
@@ -244,5 +245,41 @@ proptest! {
     fn arbitrary_bytes_agree(input in prop::collection::vec(any::<u8>(), 0..64)) {
         agree_with_serde_json(&input);
         agree_with_rmpv(&input);
+    }
+}
+
+/// What serde-json-core can read and write: no escapes, no floats out of the ordinary.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Plain<'a> {
+    name: &'a str,
+    count: i64,
+    list: [u16; 3],
+    level: f64,
+    flag: Option<bool>,
+}
+
+proptest! {
+    /// Devices that use serde-json-core and this engine side by side agree on what it covers.
+    #[test]
+    fn serde_json_core_agrees(
+        name in "[a-z0-9 äß😀]{0,12}",
+        count: i64,
+        list: [u16; 3],
+        level in -1e9..1e9,
+        flag: Option<bool>,
+    ) {
+        let value = Plain { name: &name, count, list, level, flag };
+        let theirs = serde_json_core::to_string::<_, 512>(&value).unwrap();
+        let mut bytes = theirs.as_bytes().to_vec();
+        let read: Plain<'_> =
+            Value::clean_json(&mut bytes, MAX_DEPTH).unwrap().deserialize().unwrap();
+        prop_assert_eq!(&read, &value);
+
+        let mut buffer = [0; 512];
+        let mut writer = Writer::new(Dialect::V1, &mut buffer, 0, &|_| None);
+        writer.value(&value).unwrap();
+        let len = writer.finish().unwrap().len as usize;
+        let (read, end) = serde_json_core::from_slice::<Plain<'_>>(&buffer[..len]).unwrap();
+        prop_assert_eq!((&read, end), (&value, len));
     }
 }
