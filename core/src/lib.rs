@@ -26,6 +26,7 @@ mod config;
 mod connection;
 mod envelope;
 mod error;
+mod hello;
 mod hub;
 mod memory;
 mod secret;
@@ -43,12 +44,13 @@ pub use error::{
     CloseCode, CloseReason, ErrorText, Limit, LimitExceeded, PublishError, RpcError, SendError,
     TimeoutReason, UsageError, code,
 };
+pub use hello::{Hello, HttpRequest, Identity, Verdict};
 pub use hub::{Hub, HubBuffers, HubLimits};
 pub use memory::{Buffer, Fixed, Memory, Table};
 pub use secret::Secret;
 pub use service::{
-    Api, Audience, Call, Cx, Encode, Hello, Host, MethodInfo, ParamInfo, Params, Policy,
-    Publications, Publish, Service, Topic, TopicInfo, Verdict,
+    Api, Audience, Call, Cx, Encode, Host, MethodInfo, ParamInfo, Params, Policy, Publications,
+    Publish, Service, Topic, TopicInfo,
 };
 pub use state::{Phase, Step};
 pub use time::Instant;

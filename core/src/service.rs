@@ -3,7 +3,8 @@
 use crate::connection::TOKEN;
 use crate::wire::{EncodeError, Value, Writer};
 use crate::{
-    Attachment, Blob, CallId, CloseReason, LimitExceeded, PeerId, PublishError, RpcError, Secret,
+    Attachment, Blob, CallId, CloseReason, Hello, Identity, LimitExceeded, PeerId, PublishError,
+    RpcError, Verdict,
 };
 use core::fmt;
 use core::future::Future;
@@ -110,64 +111,6 @@ impl Api {
     }
 }
 
-/// The answer to a hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The peer may call and is sent publications.
-    Accept,
-    /// -32000 `Authentication failed`; the peer may say hello again.
-    Refuse,
-}
-
-/// A hello that waits for its verdict.
-#[derive(Clone, Copy, Debug)]
-pub struct Hello<'a> {
-    args: Option<Value<'a>>,
-    expected: Option<&'a Secret<'a>>,
-}
-
-impl<'a> Hello<'a> {
-    /// A hello with the arguments that came and the secret to hold against them.
-    pub const fn new(args: Option<Value<'a>>, expected: Option<&'a Secret<'a>>) -> Self {
-        Self { args, expected }
-    }
-
-    /// The same hello, to be held against `expected`.
-    pub const fn expecting(self, expected: &'a Secret<'a>) -> Self {
-        Self { args: self.args, expected: Some(expected) }
-    }
-
-    /// The first argument, by convention a map: `{"secret": ..}`.
-    pub fn credentials(&self) -> Option<Value<'a>> {
-        self.args?.items().next()
-    }
-
-    /// All arguments, as they came.
-    pub const fn args(&self) -> Option<Value<'a>> {
-        self.args
-    }
-
-    /// The secret, if the first argument is a map that holds one as a string.
-    pub fn secret(&self) -> Option<Secret<'a>> {
-        let mut secret = None;
-        for (key, value) in self.credentials()?.entries() {
-            if key == "secret" {
-                secret = value.as_str().map(Secret::new);
-            }
-        }
-        secret
-    }
-
-    /// Accepts exactly the expected secret, compared in constant time; refuses when none is
-    /// expected.
-    pub fn verify(&self) -> Verdict {
-        match (self.secret(), self.expected) {
-            (Some(said), Some(expected)) if said.matches(expected) => Verdict::Accept,
-            _ => Verdict::Refuse,
-        }
-    }
-}
-
 /// A call, borrowed from the frame that brought it.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -267,6 +210,7 @@ impl<'a> Params<'a> {
 /// between threads.
 pub struct Cx<'a, B> {
     peer: PeerId,
+    identity: Identity,
     token: Option<u32>,
     host: &'a (dyn Host<B> + 'a),
 }
@@ -274,7 +218,14 @@ pub struct Cx<'a, B> {
 impl<'a, B> Cx<'a, B> {
     /// The context that an adapter gives to a call of `peer` with its [`Call::token`].
     pub const fn new(peer: PeerId, token: Option<u32>, host: &'a (dyn Host<B> + 'a)) -> Self {
-        Self { peer, token, host }
+        Self { peer, identity: Identity::NOBODY, token, host }
+    }
+
+    /// The same context for a peer that is known, by its
+    /// [`Connection::identity`](crate::Connection::identity).
+    #[must_use]
+    pub const fn with_identity(self, identity: Identity) -> Self {
+        Self { identity, ..self }
     }
 
     /// Tells the caller how far the call is, if the caller named the call by a token: topic
@@ -294,6 +245,11 @@ impl<'a, B> Cx<'a, B> {
     /// Who calls.
     pub const fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// As whom it calls: what [`Service::authorize`] made of its hello.
+    pub const fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Attaches a blob to the answer and gives its key, which stands for the bytes wherever it is

@@ -6,7 +6,7 @@ use core::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use std::panic::catch_unwind;
 use wslink_core::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
-use wslink_core::{Call, CallId, Cx, Hello, PeerId, RpcError, Service, Verdict};
+use wslink_core::{Call, CallId, Cx, Hello, Identity, PeerId, RpcError, Service, Verdict};
 
 /// What the client of a service is told of a panic.
 const PANICKED: &str = "panicked";
@@ -36,6 +36,7 @@ pub(crate) enum Answer<S: Service> {
 #[derive(Clone, Copy)]
 pub(crate) struct Started {
     pub(crate) peer: PeerId,
+    pub(crate) identity: Identity,
     pub(crate) id: CallId,
     pub(crate) method: &'static str,
     /// The client's own name for it.
@@ -61,8 +62,10 @@ pub(crate) async fn run<'s, S: Service<Blob: Send + 'static>>(
     request: S::Request,
 ) -> (Started, Answer<S>) {
     let host = CallHost::new(server.shared, server.options.config.limits.attachments);
-    let call =
-        async { server.service.call(Cx::new(started.peer, started.token, &host), request).await };
+    let call = async {
+        let cx = Cx::new(started.peer, started.token, &host).with_identity(started.identity);
+        server.service.call(cx, request).await
+    };
     let result = AssertUnwindSafe(call).catch_unwind().await;
     let Started { peer, method, .. } = started;
     let answer = match result {

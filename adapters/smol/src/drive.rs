@@ -213,7 +213,7 @@ where
         match (result, verdict) {
             (Err(error), _) => log::debug!("{peer}: the verdict came too late: {error}"),
             (Ok(()), Verdict::Refuse) => log::warn!("{peer} said a wrong hello"),
-            (Ok(()), Verdict::Accept) => {
+            (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
                 self.socket.set_limit(u64::from(self.server.options.config.limits.frame));
                 if !self.opened {
                     self.opened = true;
@@ -363,6 +363,7 @@ where
                 Frame::Binary { fin: true, payload: &binary }
             }
         };
+        let identity = self.conn.identity();
         match self.conn.handle_frame(now, frame) {
             Ok(None) => {}
             Ok(Some(Event::Hello(hello))) => {
@@ -370,7 +371,7 @@ where
             }
             Ok(Some(Event::Call(call))) => {
                 let (method, token) = (call.method.name, call.token);
-                let started = Started { peer: self.peer, id: call.id, method, token };
+                let started = Started { peer: self.peer, identity, id: call.id, method, token };
                 match calls::decode(self.server.service, self.peer, &call) {
                     Ok(request) => self.run(started, request),
                     Err(error) => self.answer(started, Answer::Error(error)),

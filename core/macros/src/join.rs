@@ -246,16 +246,17 @@ fn authorize(parts: &[Part]) -> TokenStream {
     let deciding = if marked.is_empty() { parts.iter().collect() } else { marked };
     let asked = deciding.iter().map(|Part { ident, ty, .. }| {
         quote! {
-            match <#ty as ::wslink::Service>::authorize(&self.#ident, hello).await {
-                ::wslink::Verdict::Accept => {}
-                other => return other,
+            if verdict != ::wslink::Verdict::Refuse {
+                let own = <#ty as ::wslink::Service>::authorize(&self.#ident, hello).await;
+                verdict = verdict.and(own);
             }
         }
     });
     quote! {
         async fn authorize(&self, hello: &::wslink::Hello<'_>) -> ::wslink::Verdict {
+            let mut verdict = ::wslink::Verdict::Accept;
             #(#asked)*
-            ::wslink::Verdict::Accept
+            verdict
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::envelope::{write_publication, write_result, write_welcome};
 use crate::state::Step;
 use crate::wire::{Dialect, MAX_DEPTH};
 use crate::{
-    Api, CloseCode, CloseReason, Config, Hub, Instant, Limit, LimitExceeded, Limits, Memory, Phase,
-    RpcError, SendError, TimeoutReason, UsageError, Verdict, code,
+    Api, CloseCode, CloseReason, Config, Hub, Identity, Instant, Limit, LimitExceeded, Limits,
+    Memory, Phase, RpcError, SendError, TimeoutReason, UsageError, Verdict, code,
 };
 use builtin::{Builtin, LAGGED, Lagged};
 use calls::{Calls, Ended};
@@ -55,6 +55,7 @@ pub struct Connection<M: Memory> {
     phase: Phase,
     /// Whether a hello was ever accepted, and the hub counts this peer.
     greeted: bool,
+    identity: Identity,
     joined: Option<Dialect>,
     /// The hello that waits for its verdict.
     hello: Option<CallId>,
@@ -103,6 +104,7 @@ impl<M: Memory> Connection<M> {
             dialect: None,
             phase: Phase::Greeting,
             greeted: false,
+            identity: Identity::NOBODY,
             joined: None,
             hello: None,
             builtin: None,
@@ -129,6 +131,11 @@ impl<M: Memory> Connection<M> {
     /// Where it stands.
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Who it is, by the last hello that was accepted.
+    pub const fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Why it is over, once it is.
@@ -232,8 +239,8 @@ impl<M: Memory> Connection<M> {
         let (Some(hello), Some(dialect)) = (self.hello.take(), self.dialect) else {
             return Err(UsageError::NoHello);
         };
-        let (step, result) = match verdict {
-            Verdict::Accept => {
+        let (step, result) = match verdict.identity() {
+            Some(_) => {
                 let client_id = client_id(self.entropy);
                 let max_msg_size = self.limits.max_msg_size;
                 let write = |writer: &mut crate::wire::Writer<'_>, id: &str| {
@@ -243,7 +250,7 @@ impl<M: Memory> Connection<M> {
                 let result = self.calls.answer(hello, dialect, 0, &mut none, &write).map(drop);
                 (Step::Accepted, result)
             }
-            Verdict::Refuse => {
+            None => {
                 let error = RpcError::new(code::UNAUTHORIZED, "Authentication failed");
                 (Step::Refused, self.calls.fail(hello, dialect, &error))
             }
@@ -254,6 +261,7 @@ impl<M: Memory> Connection<M> {
             return Ok(());
         }
         self.step(step);
+        self.identity = verdict.identity().unwrap_or(self.identity);
         if self.phase.is_authenticated() && !self.greeted {
             self.greeted = true;
             self.joined = Some(dialect);

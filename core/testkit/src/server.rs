@@ -288,8 +288,10 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         let (service, peer) = (self.service.clone(), self.peer);
         let blobs = Mutex::new(HeapTable::default());
         let desk = Desk { shared: self.shared.clone(), blobs, most: self.attachments };
+        let identity = self.connection.identity();
         Box::pin(async move {
-            let result = service.call(Cx::new(peer, token, &desk), request).await;
+            let cx = Cx::new(peer, token, &desk).with_identity(identity);
+            let result = service.call(cx, request).await;
             Done { result, blobs: desk.blobs.into_inner().unwrap_or_else(PoisonError::into_inner) }
         })
     }
@@ -304,7 +306,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         match (result, verdict) {
             (Err(error), _) => self.tell(scene, format!("hello: {error}")),
             (Ok(()), Verdict::Refuse) => self.tell(scene, "hello refused".to_owned()),
-            (Ok(()), Verdict::Accept) => {
+            (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
                 self.tell(scene, "hello accepted".to_owned());
                 if !before.is_authenticated() && self.connection.phase().is_authenticated() {
                     self.opened = true;

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 use wslink::wire::Dialect;
-use wslink::{CloseReason, Cx, Hello, PeerId, Service, Topic, Verdict};
+use wslink::{CloseReason, Cx, Hello, Identity, PeerId, Service, Topic, Verdict};
 use wslink_testkit::{Pair, val};
 
 type Bytes = &'static [u8];
@@ -60,6 +60,11 @@ impl<V: Copy + Into<f64>> Power<V> {
     #[rpc("power.add")]
     async fn add(&self, more: f64) -> f64 {
         self.voltage.into() + more
+    }
+
+    #[rpc("power.who")]
+    fn who(&self, cx: Cx<'_, Bytes>) -> (u32, bool) {
+        (cx.identity().user, cx.identity().has(2))
     }
 
     #[on(authorize)]
@@ -136,7 +141,7 @@ fn joined_services_are_joined_again() {
     };
     assert_eq!(
         names(Bench::<f32>::METHODS),
-        ["power.voltage", "power.add", "scope.capture", "scope.name", "lamp.on"]
+        ["power.voltage", "power.add", "power.who", "scope.capture", "scope.name", "lamp.on"]
     );
     assert_eq!((Scope::TRACE.info().doc, Scope::TRACE.info().ty), ("Captures.", "u32"));
     assert_eq!(Bench::<f64>::TOPICS, [Power::<f64>::VOLTAGE.info(), Scope::TRACE.info()]);
@@ -155,4 +160,20 @@ fn all_have_to_accept_a_hello() {
     let mut pair = Pair::new(Instrument { scope: Scope::default(), power: refuses });
     let client = pair.connected(Dialect::V2);
     assert_eq!(pair.ask(client, "scope.name", val!([])).unwrap_err().code, -32000);
+}
+
+#[test]
+fn whoever_knows_a_peer_says_who_it_is() {
+    let accepts = Verdict::AcceptAs(Identity { user: 7, roles: 6 });
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let mut pair = Pair::new(Instrument {
+            scope: Scope::default(),
+            power: Power { voltage: 1.0, accepts },
+        });
+        let client = pair.connected(dialect);
+        assert_eq!(pair.ask(client, "power.who", val!([])), Ok(val!([7, true])));
+    }
+    let mut pair = Pair::new(Instrument { scope: Scope::default(), power: power(1.0) });
+    let client = pair.connected(Dialect::V2);
+    assert_eq!(pair.ask(client, "power.who", val!([])), Ok(val!([0, false])));
 }
