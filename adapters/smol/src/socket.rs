@@ -56,6 +56,8 @@ pub(crate) struct Socket<T> {
     sealed: bool,
     /// The buffers may have grown since they were last given back.
     grown: bool,
+    /// All whole messages that were read have been taken out.
+    dry: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
@@ -76,7 +78,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let ws = WebSocketStream::from_partially_read(meter, part, Role::Server, Some(config))
             // It waits for nothing: there is no handshake.
             .now_or_never();
-        Self { ws, config, unflushed: false, sealed: false, grown: !read_ahead.is_empty() }
+        Self {
+            ws,
+            config,
+            unflushed: false,
+            sealed: false,
+            grown: !read_ahead.is_empty(),
+            dry: false,
+        }
     }
 
     /// Raises or lowers the largest message that may come in.
@@ -100,7 +109,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// [`End`](Incoming::End) nothing follows.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let Some(ws) = &mut self.ws else { return Poll::Ready(Incoming::End) };
-        let next = ready!(Pin::new(&mut *ws).poll_next(cx));
+        let next = Pin::new(&mut *ws).poll_next(cx);
+        self.dry = next.is_pending();
+        let next = ready!(next);
         Poll::Ready(match next {
             Some(Ok(message)) => {
                 self.grown |= message.len() > READ_BUFFER;
@@ -175,10 +186,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.grown && !self.sealed
     }
 
-    /// Gives grown buffers back, if nothing is in them. To be called when there is nothing to
-    /// read and all is flushed.
+    /// Gives grown buffers back, if nothing is in them.
     pub(crate) fn slim(&mut self) {
-        if !self.grown || self.unflushed || self.sealed {
+        if !self.grown || !self.dry || self.unflushed || self.sealed {
             return;
         }
         let Some(ws) = self.ws.take_if(|ws| ws.get_ref().is_between_messages()) else { return };

@@ -292,3 +292,26 @@ fn giving_back_buffers_loses_nothing() {
         join_all(clients).await;
     });
 }
+
+/// Calls that were read with others, and that wait for their turn, are in a buffer, too.
+#[test]
+fn giving_back_buffers_loses_no_call_that_waits() {
+    let mut config = Config::desktop();
+    config.limits.calls = 2;
+    with_server(Bench::default(), options().with_config(config), async |server, address| {
+        let mut client = Client::login(address, Dialect::V2).await;
+        let bytes = Value::Binary(pattern(20_000));
+        client.call("bench.digest", vec![bytes]).await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..40 {
+            ids.push(client.start("bench.wait", vec![]).await);
+        }
+        smol::Timer::after(Duration::from_millis(1_500)).await;
+        for nth in 0..40 {
+            server.service().release.send(nth).await.unwrap();
+        }
+        for id in ids {
+            client.answer(&id).await.unwrap();
+        }
+    });
+}
