@@ -161,7 +161,7 @@ fn decode(methods: &[Method], request: &Ident) -> TokenStream {
             let result = finish(method, quote!(Self::#ident(self, #(#names),*)), request);
             quote!(#result)
         } else {
-            quote!(::core::result::Result::Ok(#request::#ident { #(#names),* }))
+            quote!(#request::#ident { #(#names),* })
         };
         quote! {
             #index => {
@@ -181,10 +181,10 @@ fn decode(methods: &[Method], request: &Ident) -> TokenStream {
             call: &::wslink::Call<'_>,
         ) -> ::core::result::Result<Self::Request, ::wslink::RpcError> {
             #params
-            match call.index {
+            ::core::result::Result::Ok(match call.index {
                 #(#arms)*
-                _ => ::core::result::Result::Err(::wslink::__private::unknown_method()),
-            }
+                _ => return ::core::result::Result::Err(::wslink::__private::unknown_method()),
+            })
         }
     }
 }
@@ -237,9 +237,7 @@ fn call(methods: &[Method], request: &Ident, reply: &Ident) -> TokenStream {
     let arms = methods.iter().map(|method| {
         let Method { ident, is_async, cx, params, .. } = method;
         if method.runs_at_once() {
-            return quote! {
-                #request::#ident(reply) => ::core::result::Result::Ok(#reply::#ident(reply))
-            };
+            return quote!(#request::#ident(reply) => #reply::#ident(reply));
         }
         let names = params.iter().map(|param| &param.ident);
         let fields = names.clone();
@@ -256,7 +254,7 @@ fn call(methods: &[Method], request: &Ident, reply: &Ident) -> TokenStream {
             #cx: ::wslink::Cx<'_, Self::Blob>,
             request: Self::Request,
         ) -> ::core::result::Result<Self::Reply, ::wslink::RpcError> {
-            match request { #(#arms),* }
+            ::core::result::Result::Ok(match request { #(#arms),* })
         }
     }
 }
@@ -265,20 +263,18 @@ fn call(methods: &[Method], request: &Ident, reply: &Ident) -> TokenStream {
 fn finish(method: &Method, result: TokenStream, variant_of: &Ident) -> TokenStream {
     let Method { ident, output, .. } = method;
     if output.ok.is_none() {
-        return quote!(::core::result::Result::Ok(#variant_of::#ident(#result)));
+        return quote!(#variant_of::#ident(#result));
     }
     let error = quote_spanned!(output.ty.span()=>
         ::wslink::__private::Failure(error).into_rpc_error()
     );
     quote! {
         match #result {
-            ::core::result::Result::Ok(value) => {
-                ::core::result::Result::Ok(#variant_of::#ident(value))
-            }
+            ::core::result::Result::Ok(value) => #variant_of::#ident(value),
             ::core::result::Result::Err(error) => {
                 #[allow(unused_imports)]
                 use ::wslink::__private::{ByDisplay as _, ByInto as _, Silent as _};
-                ::core::result::Result::Err(#error)
+                return ::core::result::Result::Err(#error);
             }
         }
     }

@@ -36,7 +36,7 @@ impl<T: Serialize> Answer for T {}
 ///
 /// # Errors
 /// As that.
-#[inline]
+#[inline(always)]
 pub fn required<'a, T: Argument<'a>>(params: &Params<'a>, index: usize) -> Result<T, RpcError> {
     params.required(index)
 }
@@ -45,7 +45,7 @@ pub fn required<'a, T: Argument<'a>>(params: &Params<'a>, index: usize) -> Resul
 ///
 /// # Errors
 /// As that.
-#[inline]
+#[inline(always)]
 pub fn optional<'a, T: Argument<'a>>(
     params: &Params<'a>,
     index: usize,
@@ -57,7 +57,7 @@ pub fn optional<'a, T: Argument<'a>>(
 ///
 /// # Errors
 /// As that.
-#[inline]
+#[inline(always)]
 pub fn serialize<T: Answer, S: Serializer>(reply: &T, serializer: S) -> Result<S::Ok, S::Error> {
     reply.serialize(serializer)
 }
@@ -92,7 +92,7 @@ pub trait ByInto {
 }
 
 impl<E: Into<RpcError>> ByInto for Failure<E> {
-    #[inline]
+    #[inline(always)]
     fn into_rpc_error(self) -> RpcError {
         self.0.into()
     }
@@ -105,7 +105,7 @@ pub trait ByDisplay {
 }
 
 impl<E: Display> ByDisplay for &Failure<E> {
-    #[inline]
+    #[inline(always)]
     fn into_rpc_error(self) -> RpcError {
         RpcError::failed(&self.0)
     }
