@@ -265,7 +265,7 @@ impl<'a, B> Cx<'a, B> {
     ///
     /// # Errors
     /// As [`Publications::publish`].
-    pub fn publish<T: Serialize>(&self, topic: &Topic<T>, value: &T) -> Result<(), PublishError> {
+    pub fn publish<T: Serialize + ?Sized>(&self, topic: &Topic<T>, value: &T) -> Result<(), PublishError> {
         self.host.publish(topic.info.name, Audience::All, &[], &|writer| writer.value(value))
     }
 
@@ -274,7 +274,7 @@ impl<'a, B> Cx<'a, B> {
     ///
     /// # Errors
     /// As [`Publications::publish`].
-    pub fn publish_to<T: Serialize>(
+    pub fn publish_to<T: Serialize + ?Sized>(
         &self,
         audience: Audience,
         topic: &Topic<T>,
@@ -357,7 +357,7 @@ impl<'a, B> Publications<'a, B> {
     ///
     /// # Errors
     /// If the value cannot be serialized, or is larger than the hub.
-    pub fn publish<T: Serialize>(
+    pub fn publish<T: Serialize + ?Sized>(
         &self,
         audience: Audience,
         topic: &Topic<T>,
