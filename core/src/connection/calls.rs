@@ -144,6 +144,11 @@ impl<M: Memory> Calls<M> {
         })
     }
 
+    /// Whether nothing runs and no answer waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.0.as_ref().is_empty()
+    }
+
     /// Whether one more request can be taken and be answered at least with an error.
     pub(crate) fn has_room(&self) -> bool {
         let most = usize::from(self.limit).min(self.slots.0.capacity());

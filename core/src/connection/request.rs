@@ -76,9 +76,8 @@ impl<M: Memory> Connection<M> {
             // What comes between our Close and the peer's is passed over (RFC 6455 §1.4).
             _ if self.phase == Phase::Closing => return Ok(None),
             _ if !self.has_room() => return Err(UsageError::NoRoom),
-            Frame::Text { fin, payload } if self.dialect == Some(Dialect::V2) && self.greeted => {
+            Frame::Text { fin, .. } if self.dialect == Some(Dialect::V2) && self.is_settled() => {
                 // Upstream logs and ignores text here.
-                let _ = payload;
                 self.inbound.pass_over(fin).map(|()| None)
             }
             Frame::Text { fin, payload } => {
@@ -87,14 +86,17 @@ impl<M: Memory> Connection<M> {
                 // A refused frame may still hold its id: it is lent to `refuse` then.
                 if fin && payload.len() as u64 > most.available {
                     let exceeded = LimitExceeded { needed: payload.len() as u64, ..most };
-                    self.refuse(exceeded, Dialect::V1, Message::Text(payload));
-                    return Ok(None);
+                    self.inbound.pass_over(fin).map(|()| {
+                        self.refuse(exceeded, Dialect::V1, Message::Text(payload));
+                        None
+                    })
+                } else {
+                    self.inbound.text(now, fin, payload, most)
                 }
-                self.inbound.text(now, fin, payload, most)
             }
             Frame::Binary { fin, payload } => {
                 let expecting = self.inbound.is_expecting_attachment();
-                if self.dialect == Some(Dialect::V1) && (self.greeted || expecting) {
+                if self.dialect == Some(Dialect::V1) && (self.is_settled() || expecting) {
                     let most = self.message_limit();
                     self.inbound.attachment(now, fin, payload, most).map(|()| None)
                 } else if payload.len() as u64 > u64::from(self.limits.frame) {
@@ -142,6 +144,12 @@ impl<M: Memory> Connection<M> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the dialect is told for good: from the hello on, and while an answer waits that was
+    /// written in it.
+    fn is_settled(&self) -> bool {
+        self.greeted || !self.calls.is_empty()
     }
 
     fn peer_closes(&mut self, code: Option<u16>) {
