@@ -164,6 +164,11 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         self.under_way.is_none() && self.waiting.is_empty() && self.verdict.is_none()
     }
 
+    /// Whether the service is at something that has no deadline of the connection's.
+    pub(crate) fn is_working(&self) -> bool {
+        self.verdict.is_some() || !self.running.is_empty()
+    }
+
     /// How many calls run.
     pub(crate) fn running(&self) -> usize {
         self.running.len()

@@ -5,8 +5,8 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::sync::{Arc, Mutex, PoisonError};
 use wslink_core::wire::{Dialect, Token, Value};
 use wslink_core::{
-    Attachment, Audience, Call, CloseReason, Config, Cx, MethodInfo, ParamInfo, PeerId, RpcError,
-    Service, Topic, TopicInfo,
+    Attachment, Audience, Call, CloseReason, Config, Cx, Hello, MethodInfo, ParamInfo, PeerId,
+    RpcError, Service, Topic, TopicInfo, Verdict,
 };
 use wslink_testkit::{Client, Clock, Frame, Options, Pair, Val, val};
 
@@ -45,6 +45,8 @@ pub enum Request {
     Text(u32),
     /// Waits so many milliseconds and gives the number back.
     Sleep(u64),
+    /// Waits so many milliseconds and gives a text of so many characters.
+    Late(u64, u32),
     /// Never ends.
     Hang,
     /// Publishes a level to an audience.
@@ -141,6 +143,7 @@ impl Service for Bench {
         MethodInfo::new("bench.inline").with_params(&[A]),
         MethodInfo::new("bench.text").with_params(&[A]),
         MethodInfo::new("bench.sleep").with_params(&[A]),
+        MethodInfo::new("bench.late").with_params(&[A, ParamInfo::required("chars")]),
         MethodInfo::new("bench.hang").with_deadline(Duration::from_secs(2)),
         MethodInfo::new("bench.hang_on"),
         MethodInfo::new("bench.level").with_params(&[A, ParamInfo::optional("only_me")]),
@@ -182,6 +185,7 @@ impl Service for Bench {
             "bench.inline" => Request::Inline(params.required(0)?),
             "bench.text" => Request::Text(params.required(0)?),
             "bench.sleep" => Request::Sleep(params.required(0)?),
+            "bench.late" => Request::Late(params.required(0)?, params.required(1)?),
             "bench.level" => Request::Level(params.required(0)?, params.optional(1)?),
             "bench.image" => Request::Image(params.required(0)?),
             _ => Request::Hang,
@@ -207,6 +211,10 @@ impl Service for Bench {
             Request::Sleep(millis) => {
                 self.clock.sleep(Duration::from_millis(millis)).await;
                 millis.into()
+            }
+            Request::Late(millis, chars) => {
+                self.clock.sleep(Duration::from_millis(millis)).await;
+                Val::Str("x".repeat(chars as usize))
             }
             Request::Hang => core::future::pending().await,
             Request::Level(level, only_me) => {
@@ -234,6 +242,15 @@ impl Service for Bench {
                 Val::Seq(seen)
             }
         }))
+    }
+
+    /// Takes five seconds for the secret `slow`, and then accepts it.
+    async fn authorize(&self, hello: &Hello<'_>) -> Verdict {
+        if hello.secret().is_some_and(|secret| secret.reveal() == "slow") {
+            self.clock.sleep(Duration::from_secs(5)).await;
+            return Verdict::Accept;
+        }
+        hello.verify()
     }
 
     fn opened(&self, peer: PeerId) {

@@ -1,8 +1,10 @@
 //! The handshake.
 
+use core::time::Duration;
 use wslink_core::wire::Dialect;
-use wslink_scenarios::{alive, bench, fresh_in_both, in_both};
-use wslink_testkit::{Frame, val};
+use wslink_core::{Audience, CloseCode};
+use wslink_scenarios::{DIALECTS, LEVEL, alive, bench, bench_of, fresh_in_both, in_both};
+use wslink_testkit::{Frame, Options, val};
 
 #[test]
 fn hello_and_a_call() {
@@ -132,4 +134,66 @@ fn a_hello_of_1_x_in_a_binary_frame() {
     pair.send(client, Frame::binary(hello));
     pair.run();
     snapshot!(pair.transcript());
+}
+
+#[test]
+fn a_verdict_that_takes_its_time() {
+    let slow = val!([{"secret": "slow"}]);
+    let mut text = fresh_in_both(bench, |pair, client| {
+        pair.note("what comes behind the hello waits for it");
+        pair.hello_with(client, slow.clone());
+        pair.call(client, "bench.echo", val!(["waits"]));
+        pair.send(client, Frame::ping("waits, too"));
+        pair.advance(Duration::from_secs(6));
+    });
+    text += &fresh_in_both(bench, |pair, client| {
+        pair.note("too late");
+        pair.advance(Duration::from_secs(7));
+        pair.hello_with(client, slow.clone());
+        pair.advance(Duration::from_secs(10));
+    });
+    text += &fresh_in_both(bench, |pair, client| {
+        pair.note("the server ends meanwhile");
+        pair.hello_with(client, slow.clone());
+        pair.run();
+        pair.close(client, CloseCode::GoingAway, "Server shutdown");
+        pair.advance(Duration::from_secs(10));
+    });
+    text += &in_both(bench, |pair, client| {
+        pair.note("publications and answers go on while a further hello waits");
+        pair.call(client, "bench.sleep", val!([1000]));
+        pair.hello_with(client, slow.clone());
+        pair.advance(Duration::from_secs(2));
+        pair.publications().publish(Audience::All, &LEVEL, &1, &[]).unwrap();
+        pair.advance(Duration::from_secs(4));
+    });
+    snapshot!(text);
+}
+
+#[test]
+fn the_dialect_stays_while_answers_wait() {
+    // Before hello, a frame of the other dialect comes while an answer in the first waits.
+    let mut text = String::new();
+    for (dialect, name) in DIALECTS {
+        let mut options = Options::desktop();
+        options.check_phases = false;
+        let mut pair = bench_of(options);
+        let client = pair.connect(dialect);
+        pair.link(client).stall();
+        pair.call(client, "bench.echo", val!([]));
+        pair.run();
+        let hello = val!({"id": "system:c0:0", "method": "wslink.hello"});
+        pair.send(
+            client,
+            match dialect {
+                Dialect::V1 => Frame::message(1, &hello),
+                _ => Frame::text(hello.to_json()),
+            },
+        );
+        pair.run();
+        pair.link(client).flow();
+        pair.run();
+        text += &format!("==== {name}\n{}", pair.transcript());
+    }
+    snapshot!(text);
 }

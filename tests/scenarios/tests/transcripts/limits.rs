@@ -132,6 +132,23 @@ fn frame_in_fragments() {
 }
 
 #[test]
+fn too_big_inside_of_another_message() {
+    // The order of frames is looked at before their size.
+    snapshot!(in_both(
+        with(|limits| (limits.frame, limits.message) = (200, 180)),
+        |pair, client| {
+            let big = envelope(pair.dialect(client), "rpc:x:0", "bench.echo", 300);
+            let (begin, big) = match pair.dialect(client) {
+                Dialect::V1 => (Frame::text("{").more(), Frame::text(big.to_json())),
+                _ => (Frame::binary([0; 5]).more(), Frame::message(1, &big)),
+            };
+            pair.send(client, begin);
+            pair.send(client, big);
+        }
+    ));
+}
+
+#[test]
 fn id() {
     let mut text = String::new();
     for len in around(20) {
@@ -287,11 +304,11 @@ fn transmit_bytes() {
         pair.call(client, "bench.text", val!([400]));
         pair.run();
         pair.note("answers that wait for room");
-        pair.link(client).stall();
-        for _ in 0..3 {
-            pair.call(client, "bench.text", val!([60]));
-        }
+        pair.call(client, "bench.late", val!([10, 100]));
+        pair.call(client, "bench.late", val!([10, 120]));
         pair.run();
+        pair.link(client).stall();
+        pair.advance(core::time::Duration::from_millis(20));
         pair.link(client).flow();
         pair.run();
         alive(pair, client);
