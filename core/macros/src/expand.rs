@@ -34,6 +34,7 @@ pub(crate) fn service(service: &Service) -> TokenStream {
             clippy::nursery,
             missing_docs,
             private_interfaces,
+            unreachable_code,
             unreachable_pub
         )]
         const _: () = {
