@@ -265,7 +265,11 @@ impl<'a, B> Cx<'a, B> {
     ///
     /// # Errors
     /// As [`Publications::publish`].
-    pub fn publish<T: Serialize + ?Sized>(&self, topic: &Topic<T>, value: &T) -> Result<(), PublishError> {
+    pub fn publish<T: Serialize + ?Sized>(
+        &self,
+        topic: &Topic<T>,
+        value: &T,
+    ) -> Result<(), PublishError> {
         self.host.publish(topic.info.name, Audience::All, &[], &|writer| writer.value(value))
     }
 
