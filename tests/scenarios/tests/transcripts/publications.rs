@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+use core::sync::atomic::{AtomicU32, Ordering};
+use serde::{Serialize, Serializer};
 use wslink_core::wire::Dialect;
-use wslink_core::{Attachment, Audience, HubLimits};
+use wslink_core::{Attachment, Audience, HubLimits, Topic};
 use wslink_scenarios::{
     Bench, DIALECTS, IMAGE, LEVEL, alive, bench, bench_of, bench_with, fill, in_both,
 };
@@ -42,6 +44,32 @@ fn to_all_to_one_and_to_all_but_one() {
         pair.run();
     }
     snapshot!(pair.transcript());
+}
+
+/// Counts how often it is written.
+struct Counted<'a>(&'a AtomicU32);
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_u32(7)
+    }
+}
+
+#[test]
+fn written_once_for_each_dialect_in_use() {
+    static WRITTEN: AtomicU32 = AtomicU32::new(0);
+    const COUNTED: Topic<Counted<'static>> = Topic::new("bench.counted");
+    let mut pair = bench();
+    for (dialects, written) in [(&[][..], 0), (&[Dialect::V1; 3], 1), (&[Dialect::V2; 3], 2)] {
+        for dialect in dialects {
+            pair.connected(*dialect);
+        }
+        WRITTEN.store(0, Ordering::Relaxed);
+        pair.publications().publish(Audience::All, &COUNTED, &Counted(&WRITTEN), &[]).unwrap();
+        pair.run();
+        assert_eq!(WRITTEN.load(Ordering::Relaxed), written);
+    }
 }
 
 #[test]
@@ -204,7 +232,7 @@ fn larger_than_the_hub() {
     snapshot!(pair.transcript());
 }
 
-const TEXT: wslink_core::Topic<&str> = wslink_core::Topic::new("bench.text");
+const TEXT: Topic<&str> = Topic::new("bench.text");
 
 #[test]
 fn answers_pass_publications() {
