@@ -364,8 +364,3 @@ pub fn alive(pair: &mut Pair<Bench>, client: Client) {
     pair.request(client, request);
     pair.run();
 }
-
-/// Compiles and runs the loop of an adapter as the document has it.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/architecture.md")]
-struct Architecture;
