@@ -124,6 +124,11 @@ impl Kinds {
         (plain, zero, own, some)
     }
 
+    #[rpc("kinds.many")]
+    fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> u8 {
+        a + b + c + d + e + f + g + h
+    }
+
     #[rpc("kinds.parse")]
     fn parse(&self, text: &str) -> Result<i32, core::num::ParseIntError> {
         text.parse()
@@ -171,6 +176,7 @@ fn arguments_and_results_are_of_many_kinds() {
             Ok(val!([null, 0, 7, null])),
         );
         assert_eq!(ask("kinds.defaults", val!([1, 2, 3, 4])), Ok(val!([1, 2, 3, 4])));
+        assert_eq!(ask("kinds.many", val!([1, 1, 1, 1, 1, 1, 1, 1])), Ok(val!(8)));
         assert_eq!(ask("kinds.parse", val!(["-3"])), Ok(val!(-3)));
         let failure = ask("kinds.parse", val!(["x"])).unwrap_err();
         assert_eq!((failure.code, failure.message.as_str()), (-32001, "Exception raised"));
