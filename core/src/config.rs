@@ -10,10 +10,12 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Payload of one incoming WebSocket message, or 2.x chunk with its header. Above: Close 1009.
+    /// Payload of one incoming WebSocket message: a 1.x message, or a 2.x chunk with its header.
+    /// Above: Close 1009; a 1.x message that was read all the same is refused under its id.
     pub frame: u32,
-    /// The `maxMsgSize` of the 2.x hello: chunk with header in both directions, and the size of a
-    /// piece in which 1.x messages leave. Below 13 a chunk carries one byte.
+    /// The `maxMsgSize` of the 2.x hello: the largest chunk, with its header, that is sent and that
+    /// clients are asked to send (what they do send is bounded by [`frame`](Self::frame)), and the
+    /// size of a piece in which 1.x messages leave. Below 13 a chunk carries one byte.
     pub max_msg_size: u32,
     /// One message put together, or one 1.x attachment, before hello. Upstream: 512.
     pub message_before_hello: u32,

@@ -411,7 +411,7 @@ pub enum TimeoutReason {
     Call,
     /// [`Deadlines::close`](crate::Deadlines::close).
     Close,
-    /// The peer asked for a topic at most so often, and its time has come.
+    /// The peer asked for a topic, or to be told of losses, at most so often, and the time has come.
     Rate,
 }
 

@@ -6,8 +6,8 @@ use core::marker::PhantomData;
 /// Bytes that the caller lends to a connection or a hub.
 ///
 /// A device lends a `&'static mut [u8]` or an array; a desktop a buffer that grows when the
-/// engine asks. The engine asks only for bytes that it is about to fill, never for what a peer
-/// merely claims.
+/// engine asks. A connection asks only for bytes that it is about to fill, never for what a peer
+/// merely claims; a hub asks for its whole ring when it first publishes.
 pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> {
     /// The length that [`grow`](Self::grow) can reach; by default what there is.
     fn capacity(&self) -> usize {
@@ -15,9 +15,11 @@ pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> {
     }
 
     /// Makes the buffer at least `len` bytes long, keeping its content. The engine never asks for
-    /// more than [`capacity`](Self::capacity), nor for more than
-    /// [`Limits::receive_bytes`](crate::Limits::receive_bytes) or
-    /// [`transmit_bytes`](crate::Limits::transmit_bytes).
+    /// more than [`capacity`](Self::capacity), nor for more than the limit of that buffer:
+    /// [`Limits::receive_bytes`](crate::Limits::receive_bytes),
+    /// [`transmit_bytes`](crate::Limits::transmit_bytes),
+    /// [`HubLimits::bytes`](crate::HubLimits::bytes) or
+    /// [`retained_bytes`](crate::HubLimits::retained_bytes).
     fn grow(&mut self, len: usize) {
         let _ = len;
     }

@@ -14,7 +14,8 @@ pub struct Buffers<B> {
     pub transmit: B,
 }
 
-/// 16 random bytes for one connection: its client id, and the start of its chunk ids.
+/// 16 random bytes: for a connection its client id and the start of its chunk ids, for a
+/// [`Hub`](crate::Hub) the session that tells one start of the server from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entropy(pub [u8; 16]);
 

@@ -40,6 +40,7 @@ use timers::{Pending, Periods, Timers};
 /// - **D, `poll_*`** tell what to do. After any B or C, poll in this order:
 ///   [`poll_event`](Self::poll_event) until `None`, then [`poll_transmit`](Self::poll_transmit)
 ///   with [`advance`](Self::advance) until `None` or until the transport takes no more, then
+///   [`poll_event`](Self::poll_event) again, since sending can find losses and the end, then
 ///   [`poll_timeout`](Self::poll_timeout).
 ///
 /// The transport is read while [`has_room`](Self::has_room); where it is not, the peer is held
