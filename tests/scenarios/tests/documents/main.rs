@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod turn;
 mod wire;
 
 use core::time::Duration;
@@ -98,21 +99,19 @@ const EXAMPLES: &[(&str, Example)] = &[
     ("chunks", || {
         let mut wire = Wire::new(V2, |config| config.limits.max_msg_size = 44).greeted();
         let (id, method) = ("rpc:c1:0", "tank.photo");
-        wire.message(&val!({"id": id, "method": method}).to_msgpack(), 20);
+        wire.chunks(&val!({"id": id, "method": method}).to_msgpack(), 20);
         wire
     }),
     ("publication", || {
         let mut wire = one();
-        wire.publishes(12.5);
-        wire.flush();
+        wire.publishes(&[12.5]);
         wire
     }),
     ("retained", || {
         let mut wire = Wire::new(V1, |_| {});
-        wire.publishes(12.5);
+        wire.publishes(&[12.5]);
         wire.says(HELLO);
-        wire.publishes(13.0);
-        wire.flush();
+        wire.publishes(&[13.0]);
         wire
     }),
     ("subscribe", || {
@@ -124,8 +123,7 @@ const EXAMPLES: &[(&str, Example)] = &[
     ("lagged", || {
         let mut wire = one();
         wire.says(&request(0, "wslink.subscribe", "[[\"*\",\"wslink.lagged\"]]"));
-        (1..=4).for_each(|level| wire.publishes(f64::from(level)));
-        wire.flush();
+        wire.publishes(&[1.0, 2.0, 3.0, 4.0]);
         wire
     }),
     ("describe", || {
@@ -197,6 +195,14 @@ fn the_bytes_that_are_shown_are_those_that_pass() {
     } else {
         assert!(wrong.is_empty(), "docs/protocol.md, {wrong}");
     }
+}
+
+#[test]
+fn the_loop_that_is_shown_is_the_one_that_they_passed() {
+    let document = include_str!("../../../../docs/architecture.md");
+    let (_, code) = include_str!("turn.rs").split_once("\n\n").unwrap();
+    let block = format!("```rust\n{}```\n", code.replace("pub(crate) ", ""));
+    assert!(document.contains(&block), "docs/architecture.md should have\n{block}");
 }
 
 /// The cells of the table row whose first one is `name` in code, from the table under `heading`.

@@ -1,13 +1,14 @@
 //! A connection whose frames are written down byte for byte, as the documents show them.
 
+use crate::turn::{Rest, turn};
 use core::fmt::Write as _;
 use core::time::Duration;
 use serde::Serialize;
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Api, Attachment, Binary, Blob, Body, Buffers, Call, CallId, Config, Connection, Entropy, Event,
-    Frame, Hub, HubBuffers, HubLimits, Instant, MethodInfo, OpCode, ParamInfo, Policy, RpcError,
-    Secret, Table as _, Topic,
+    Api, Attachment, Audience, Binary, Blob as _, Body, Buffers, Call, CallId, CloseReason, Config,
+    Connection, Entropy, Frame, Hub, HubBuffers, HubLimits, Instant, MethodInfo, OpCode, ParamInfo,
+    Policy, RpcError, Table as _, Topic, Transmit,
 };
 use wslink_testkit::{Heap, HeapBuffer, HeapTable, Val};
 
@@ -44,16 +45,27 @@ enum Reply {
     Label { bytes: usize },
 }
 
-/// The program that the wire is about: both ends of it are driven by a test.
+/// A server and its client, both driven by a test.
 pub(crate) struct Wire {
-    connection: Connection<Heap<&'static [u8]>>,
-    hub: Hub<Heap<&'static [u8]>>,
-    dialect: Dialect,
+    connection: Connection<Memory>,
+    hub: Hub<Memory>,
     now: Instant,
-    /// Calls of `tank.drain`.
-    draining: Vec<CallId>,
     next_chunk: u32,
-    partial: Vec<u8>,
+    end: End,
+}
+
+type Memory = Heap<&'static [u8]>;
+
+/// What the adapter's loop has beside it: a transport that takes everything, and the service.
+struct End {
+    dialect: Dialect,
+    /// Calls that have finished.
+    finished: Vec<(CallId, Result<Reply, RpcError>)>,
+    /// Of the frame under way.
+    payload: Vec<u8>,
+    /// Of the 2.x message under way.
+    content: Vec<u8>,
+    /// What passed.
     text: String,
 }
 
@@ -64,23 +76,24 @@ impl Wire {
         let buffer = || HeapBuffer::growing(1 << 30);
         let buffers = HubBuffers { publications: buffer(), retained: buffer() };
         let session = Entropy(*b"this is a start.");
-        let Ok(mut hub) = Hub::new(HubLimits::desktop(), TANK.topics, session, buffers) else {
-            panic!("no hub")
-        };
+        let mut hub = Hub::new(HubLimits::desktop(), TANK.topics, session, buffers).unwrap();
         let buffers = Buffers { receive: buffer(), transmit: buffer() };
         let entropy = Entropy([0x5e, 0xc2, 0x71, 0x04, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0x1d, 0x0c]);
         let (peer, now) = (hub.next_peer(), Instant::default());
-        let connection = match Connection::accept(config, &TANK, buffers, peer, entropy, now) {
-            Ok(connection) => connection,
-            Err(error) => panic!("{error}"),
+        let connection = Connection::accept(config, &TANK, buffers, peer, entropy, now).unwrap();
+        let end = End {
+            dialect,
+            finished: Vec::new(),
+            payload: Vec::new(),
+            content: Vec::new(),
+            text: String::new(),
         };
-        let (draining, partial, text) = (Vec::new(), Vec::new(), String::new());
-        Self { connection, hub, dialect, now, draining, next_chunk: 1, partial, text }
+        Self { connection, hub, now, next_chunk: 1, end }
     }
 
     /// What passed, in the notation of the documents.
     pub(crate) fn text(self) -> String {
-        self.text
+        self.end.text
     }
 
     /// The handshake, which is not written down.
@@ -88,61 +101,53 @@ impl Wire {
         self.says(
             r#"{"id":"system:c0:0","method":"wslink.hello","args":[{"secret":"wslink-secret"}]}"#,
         );
-        self.text.clear();
+        self.end.text.clear();
         self
     }
 
     /// The client sends an envelope.
     pub(crate) fn says(&mut self, json: &str) {
-        match self.dialect {
-            Dialect::V1 => {
-                self.note(&format!("> {json}"));
-                self.take(Frame::Text { fin: true, payload: &mut json.as_bytes().to_vec() });
-            }
-            _ => {
-                let Ok(envelope) = Val::from_json(json) else { panic!("not JSON: {json}") };
-                self.message(&envelope.to_msgpack(), usize::MAX);
-            }
+        if self.end.dialect == Dialect::V2 {
+            let envelope = Val::from_json(json).unwrap();
+            return self.chunks(&envelope.to_msgpack(), usize::MAX);
         }
-        self.flush();
+        self.end.note(&format!("> {json}"));
+        self.turn(Some(Frame::Text { fin: true, payload: &mut json.as_bytes().to_vec() }));
     }
 
-    /// A 2.x client sends an envelope in chunks of so much content.
-    pub(crate) fn message(&mut self, message: &[u8], most: usize) {
+    /// A 2.x client sends a message in chunks of at most so much content.
+    pub(crate) fn chunks(&mut self, message: &[u8], most: usize) {
         let (id, total) = (self.next_chunk, message.len() as u32);
         self.next_chunk += 1;
-        for (nth, content) in message.chunks(most.min(message.len())).enumerate() {
-            let mut chunk = Vec::new();
-            for number in [id, (nth * most.min(message.len())) as u32, total] {
-                chunk.extend(number.to_le_bytes());
-            }
-            chunk.extend(content);
-            self.show(OpCode::Binary, &chunk, '>');
-            self.take(Frame::Binary { fin: true, payload: &chunk });
+        let mut offset = 0;
+        for content in message.chunks(most) {
+            let frame = wslink_testkit::Frame::chunk(id, offset, total, content);
+            offset += content.len() as u32;
+            self.end.show(OpCode::Binary, &frame.payload, '>');
+            self.turn(Some(Frame::Binary { fin: true, payload: &frame.payload }));
         }
-        self.flush();
     }
 
     /// A 1.x client sends a binary message.
     pub(crate) fn attaches(&mut self, bytes: &[u8]) {
-        self.show(OpCode::Binary, bytes, '>');
-        self.take(Frame::Binary { fin: true, payload: bytes });
-        self.flush();
+        self.end.show(OpCode::Binary, bytes, '>');
+        self.turn(Some(Frame::Binary { fin: true, payload: bytes }));
     }
 
     /// The client sends a Close.
     pub(crate) fn closes(&mut self, code: u16) {
-        self.note(&format!("> close {code}"));
-        self.take(Frame::Close(Some(code)));
-        self.flush();
+        self.end.note(&format!("> close {code}"));
+        self.turn(Some(Frame::Close(Some(code))));
     }
 
-    /// The server publishes a level, which may wait to be sent.
-    pub(crate) fn publishes(&mut self, level: f64) {
-        let audience = wslink_core::Audience::All;
-        let published =
-            self.hub.publish(LEVEL.name(), audience, &[], &|writer| writer.value(&level));
-        assert_eq!(published, Ok(()));
+    /// The service publishes levels, one right after the other.
+    pub(crate) fn publishes(&mut self, levels: &[f64]) {
+        for level in levels {
+            self.hub
+                .publish(LEVEL.name(), Audience::All, &[], &|writer| writer.value(level))
+                .unwrap();
+        }
+        self.turn(None);
     }
 
     /// Time passes.
@@ -150,87 +155,87 @@ impl Wire {
         let end = self.now + duration;
         while let Some(due) = self.connection.poll_timeout().filter(|due| *due <= end) {
             self.now = due;
-            self.connection.handle_timeout(self.now);
-            self.flush();
+            self.turn(None);
         }
         self.now = end;
     }
 
-    /// A remark.
-    pub(crate) fn note(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
+    fn turn(&mut self, frame: Option<Frame<'_>>) {
+        turn(&mut self.connection, &mut self.hub, self.now, frame, &mut self.end).unwrap();
+    }
+}
+
+impl Rest<Memory> for End {
+    fn write(&mut self, transmit: &Transmit<'_, &'static [u8]>) -> usize {
+        let start = self.payload.len();
+        self.payload.extend(transmit.head);
+        match transmit.body {
+            Body::Bytes(bytes) => self.payload.extend(bytes),
+            Body::Blob { blob, offset, len } => {
+                let start = self.payload.len();
+                self.payload.resize(start + len, 0);
+                assert_eq!(blob.read(offset, &mut self.payload[start..]), len);
+            }
+            _ => panic!("a body of an unknown kind"),
+        }
+        let taken = self.payload.len() - start;
+        if self.payload.len() == transmit.len {
+            let payload = core::mem::take(&mut self.payload);
+            self.show(transmit.opcode, &payload, '<');
+        }
+        taken
     }
 
-    fn take(&mut self, frame: Frame<'_>) {
-        let event = match self.connection.handle_frame(self.now, frame) {
-            Ok(event) => event,
-            Err(error) => panic!("{error}"),
-        };
-        match event {
-            None | Some(Event::Exit(_)) => {}
-            Some(Event::Hello(hello)) => {
-                let verdict = hello.expecting(&Secret::new("wslink-secret")).verify();
-                let authorized = self.connection.authorize(self.now, &mut self.hub, verdict);
-                assert_eq!(authorized, Ok(()));
-            }
-            Some(Event::Builtin) => self.connection.handle_builtin(self.now, &mut self.hub),
-            Some(Event::Call(call)) => {
-                let id = call.id;
-                let mut blobs = HeapTable::default();
-                let sent = match answer(&call) {
-                    Ok(None) => return self.draining.push(id),
-                    Ok(Some(reply)) => {
-                        if let Reply::Photo { .. } = reply {
-                            assert!(blobs.push(JPEG).is_ok());
-                        }
-                        self.connection.reply(&mut self.hub, id, &reply, &mut blobs)
+    fn start(&mut self, call: &Call<'_>) {
+        if let Some(result) = answer(call).transpose() {
+            self.finished.push((call.id, result));
+        }
+    }
+
+    fn cancel(&mut self, _: CallId) {}
+
+    fn finish(&mut self, connection: &mut Connection<Memory>, hub: &mut Hub<Memory>) {
+        for (call, result) in self.finished.drain(..) {
+            let mut blobs = HeapTable::default();
+            match result {
+                Err(error) => connection.fail(call, &error),
+                Ok(reply) => {
+                    if let Reply::Photo { .. } = reply {
+                        blobs.push(JPEG).unwrap();
                     }
-                    Err(error) => self.connection.fail(id, &error),
-                };
-                assert_eq!(sent, Ok(()));
+                    connection.reply(hub, call, &reply, &mut blobs)
+                }
             }
-            Some(other) => panic!("{other:?}"),
+            .unwrap();
         }
     }
 
-    pub(crate) fn flush(&mut self) {
-        let mut payload = Vec::new();
-        loop {
-            while self.connection.poll_event().is_some() {}
-            let Some(transmit) = self.connection.poll_transmit(self.now, &self.hub) else { return };
-            payload.extend(transmit.head);
-            match transmit.body {
-                Body::Bytes(bytes) => payload.extend(bytes),
-                Body::Blob { blob, offset, len } => {
-                    let start = payload.len();
-                    payload.resize(start + len, 0);
-                    assert_eq!(blob.read(offset, &mut payload[start..]), len);
-                }
-                _ => panic!("a body of an unknown kind"),
-            }
-            let count = transmit.head.len() + transmit.body.len();
-            let (opcode, complete) = (transmit.opcode, payload.len() == transmit.len);
-            assert_eq!(self.connection.advance(self.now, count), Ok(()));
-            if complete {
-                self.show(opcode, &core::mem::take(&mut payload), '<');
-            }
-        }
+    fn lagged(&mut self, _: &'static str, _: u64) {}
+
+    fn listened(&mut self, _: &'static str, _: bool) {}
+
+    fn closed(&mut self, _: CloseReason) {}
+}
+
+impl End {
+    fn note(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
     }
 
     fn show(&mut self, opcode: OpCode, payload: &[u8], way: char) {
         let line = match opcode {
             OpCode::Text => format!("{way} {}", String::from_utf8_lossy(payload)),
             OpCode::Close => {
-                let (code, reason) = payload.split_at(2);
-                let code = u16::from_be_bytes([code[0], code[1]]);
+                let (code, reason) = payload.split_first_chunk().unwrap();
+                let code = u16::from_be_bytes(*code);
                 format!("{way} close {code} {}", String::from_utf8_lossy(reason))
             }
             OpCode::Binary if self.dialect == Dialect::V2 => return self.chunk(payload, way),
             OpCode::Binary => format!("{way} binary {}", hex(payload)),
-            other => format!("{way} {other:?}").to_lowercase(),
+            other => panic!("{other:?}"),
         };
-        self.note(line.trim_end());
+        self.note(&line);
     }
 
     /// Header and content of a chunk in hexadecimal, and what is in the message that it completes.
@@ -243,13 +248,10 @@ impl Wire {
             let ascii: String = bytes.iter().map(shown).collect();
             self.note(&format!("  {:<47}  {ascii}", hex(bytes)));
         }
-        self.partial.extend(content);
-        if header[8..12] == (self.partial.len() as u32).to_le_bytes() {
-            let message = Val::from_msgpack(&core::mem::take(&mut self.partial));
-            match message {
-                Ok(message) => self.note(&format!("  = {message}")),
-                Err(error) => panic!("{error:?}"),
-            }
+        self.content.extend(content);
+        if header[8..12] == (self.content.len() as u32).to_le_bytes() {
+            let message = Val::from_msgpack(&core::mem::take(&mut self.content)).unwrap();
+            self.note(&format!("  = {message}"));
         }
     }
 }
