@@ -7,7 +7,7 @@
 //!   the place where its closing quote was. Neither `0xFF` nor `0xFE` occurs in UTF-8, so nothing
 //!   that a peer sends can be taken for either, and a string can be borrowed as it stands.
 //! - An attachment that was named by a string and has arrived is `0xFE`, then offset and length of
-//!   its bytes as two little-endian `u32`, then spaces (written by [`resolve`]).
+//!   its bytes as two little-endian `u32`, then spaces.
 //! - All else is as it was sent.
 
 use super::value::Token;
