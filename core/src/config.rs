@@ -47,7 +47,8 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deadlines {
-    /// From the start of the connection to an accepted hello.
+    /// From the start of the connection to an accepted hello, and from a further hello to its
+    /// verdict.
     pub hello: Duration,
     /// Silence after which a ping is sent. Upstream: 30 s, `None` never.
     pub ping: Option<Duration>,

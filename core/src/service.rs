@@ -252,6 +252,17 @@ impl<'a, B> Cx<'a, B> {
         self.identity
     }
 
+    /// What the adapter gave to this call.
+    pub const fn host(&self) -> &'a (dyn Host<B> + 'a) {
+        self.host
+    }
+
+    /// The context of the same call through another host, for a service that is a part of another
+    /// and attaches other blobs.
+    pub const fn with_host<'b, P>(&self, host: &'b (dyn Host<P> + 'b)) -> Cx<'b, P> {
+        Cx { peer: self.peer, identity: self.identity, token: self.token, host }
+    }
+
     /// Attaches a blob to the answer and gives its key, which stands for the bytes wherever it is
     /// serialized, as upstream's `addAttachment`.
     ///
@@ -353,6 +364,11 @@ impl<'a, B> Publications<'a, B> {
     /// Publications into the hub behind `hub`.
     pub const fn new(hub: &'a (dyn Publish<B> + 'a)) -> Self {
         Self(hub)
+    }
+
+    /// The way into the hub.
+    pub const fn hub(&self) -> &'a (dyn Publish<B> + 'a) {
+        self.0
     }
 
     /// Publishes `value` under `topic`, with attachments that [`Attachment::nth`] names by their

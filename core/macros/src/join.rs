@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned as _;
-use syn::{Data, DeriveInput, Error, Fields, Generics, Ident, Type, parse_quote_spanned};
+use syn::{Data, DeriveInput, Error, Fields, Generics, Ident, Token, Type, parse_quote_spanned};
 
 /// One of the services.
 struct Part {
@@ -15,16 +15,34 @@ struct Part {
     authorizes: bool,
 }
 
-/// What stands in `#[service(..)]` at a field.
-struct Option;
+/// What stands in `#[service(..)]` before the struct: the name of an enum of blobs.
+struct BlobsOption(Ident);
 
-impl Parse for Option {
+impl Parse for BlobsOption {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let option: Ident = input.parse()?;
+        if option == "blobs" {
+            input.parse::<Token![=]>()?;
+            return Ok(Self(input.parse()?));
+        }
+        let message = format!(
+            "unknown option `{option}`; before the struct there is: blobs = NameOfAnEnum, before \
+                a field: authorize"
+        );
+        Err(Error::new_spanned(&option, message))
+    }
+}
+
+/// What stands in `#[service(..)]` before a field.
+struct FieldOption;
+
+impl Parse for FieldOption {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let option: Ident = input.parse()?;
         if option == "authorize" {
             return Ok(Self);
         }
-        let message = format!("unknown option `{option}`; there is: authorize");
+        let message = format!("unknown option `{option}`; before a field there is: authorize");
         Err(Error::new_spanned(&option, message))
     }
 }
@@ -32,11 +50,11 @@ impl Parse for Option {
 /// Expands the derive macro.
 pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
-    let parts = read(&item)?;
-    Ok(implement(&item, &parts))
+    let (parts, blobs) = read(&item)?;
+    Ok(implement(&item, &parts, blobs.as_ref()))
 }
 
-fn read(item: &DeriveInput) -> syn::Result<Vec<Part>> {
+fn read(item: &DeriveInput) -> syn::Result<(Vec<Part>, Option<Ident>)> {
     let message = "services are joined by a struct with a named field for each";
     let fields = match &item.data {
         Data::Struct(data) => match &data.fields {
@@ -47,14 +65,19 @@ fn read(item: &DeriveInput) -> syn::Result<Vec<Part>> {
     };
     let mut mistakes = Mistakes::default();
     let mut parts: Vec<Part> = Vec::new();
+    let mut blobs = None;
     for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("service")) {
-        mistakes.push(Error::new_spanned(attr, "#[service(authorize)] belongs before a field"));
+        if let Some(BlobsOption(name)) = mistakes.keep(attr.parse_args())
+            && blobs.replace(name).is_some()
+        {
+            mistakes.push(Error::new_spanned(attr, "`blobs` is given twice"));
+        }
     }
     for field in &fields.named {
         let Some(ident) = field.ident.clone() else { continue };
         let mut authorizes = false;
         for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("service")) {
-            authorizes |= mistakes.keep(attr.parse_args::<Option>()).is_some();
+            authorizes |= mistakes.keep(attr.parse_args::<FieldOption>()).is_some();
             if authorizes && parts.iter().any(|part| part.authorizes) {
                 mistakes.push(Error::new_spanned(attr, "one service decides about a hello"));
             }
@@ -63,14 +86,14 @@ fn read(item: &DeriveInput) -> syn::Result<Vec<Part>> {
     }
     match mistakes.into_error() {
         Some(error) => Err(error),
-        None => Ok(parts),
+        None => Ok((parts, blobs)),
     }
 }
 
-fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
+fn implement(item: &DeriveInput, parts: &[Part], blobs: Option<&Ident>) -> TokenStream {
     let ident = &item.ident;
     let (_, arguments, _) = item.generics.split_for_impl();
-    let generics = bounded(&item.generics, parts);
+    let generics = bounded(&item.generics, parts, blobs.is_none());
     let (impl_generics, _, bounds) = generics.split_for_impl();
     let (request, reply) = (format_ident!("__{ident}Request"), format_ident!("__{ident}Reply"));
     let of = |what: &str| {
@@ -98,9 +121,36 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
     } else {
         (TokenStream::new(), Some(quote!(#(#clashes;)*)))
     };
-    let first = types.first();
+    let (blob_slots, blob_variants) = of("Blob");
+    let blob_enum = blobs.map(|name| blob_enum(item, name, &names, &blob_slots, &blob_variants));
+    let blob_of = match (blobs, types.first()) {
+        (Some(name), _) => {
+            let arguments = blob_slots.arguments();
+            quote!(#name #arguments)
+        }
+        (None, first) => quote!(<#first as ::wslink::Service>::Blob),
+    };
+    let calls = parts.iter().map(|Part { ident, ty, .. }| {
+        let (part, cx) = match blobs {
+            Some(name) => (
+                Some(quote!(let part = ::wslink::Part::new(cx.host(), #name::#ident);)),
+                quote!(cx.with_host(&part)),
+            ),
+            None => (None, quote!(cx)),
+        };
+        quote! {
+            #request::#ident(request) => {
+                #part
+                <#ty as ::wslink::Service>::call(&self.#ident, #cx, request)
+                    .await
+                    .map(#reply::#ident)
+            }
+        }
+    });
     let authorize = authorize(parts);
     quote! {
+        #blob_enum
+
         #[allow(
             clippy::all,
             clippy::pedantic,
@@ -146,7 +196,7 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
             impl #impl_generics ::wslink::Service for #ident #arguments #bounds {
                 type Request = #request #request_of;
                 type Reply = #reply #reply_of;
-                type Blob = <#first as ::wslink::Service>::Blob;
+                type Blob = #blob_of;
 
                 const METHODS: &'static [::wslink::MethodInfo] = {
                     #late
@@ -176,13 +226,7 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
                     cx: ::wslink::Cx<'_, Self::Blob>,
                     request: Self::Request,
                 ) -> ::core::result::Result<Self::Reply, ::wslink::RpcError> {
-                    match request {
-                        #(#request::#names(request) => {
-                            <#types as ::wslink::Service>::call(&self.#names, cx, request)
-                                .await
-                                .map(#reply::#names)
-                        })*
-                    }
+                    match request { #(#calls)* }
                 }
 
                 #authorize
@@ -211,13 +255,50 @@ fn implement(item: &DeriveInput, parts: &[Part]) -> TokenStream {
     }
 }
 
-/// The struct's generics, and that each field is a service with the blobs of the first.
-fn bounded(generics: &Generics, parts: &[Part]) -> Generics {
+/// Attachments of all of the services.
+fn blob_enum(
+    item: &DeriveInput,
+    name: &Ident,
+    names: &[&Ident],
+    slots: &Slots<'_>,
+    variants: &[TokenStream],
+) -> TokenStream {
+    let vis = &item.vis;
+    let doc = format!("What the services of [`{}`] attach.", item.ident);
+    let params = slots.params(None);
+    let bounded = slots.params(Some(quote!(::wslink::Blob)));
+    let docs = names.iter().map(|name| format!("What `{name}` attaches."));
+    quote! {
+        #[doc = #doc]
+        #[derive(Clone)]
+        #[allow(clippy::all, non_camel_case_types, private_interfaces)]
+        #vis enum #name #params { #(#[doc = #docs] #variants),* }
+
+        #[automatically_derived]
+        impl #bounded ::wslink::Blob for #name #params {
+            fn len(&self) -> u64 {
+                match self { #(Self::#names(blob) => ::wslink::Blob::len(blob)),* }
+            }
+
+            fn read(&self, offset: u64, into: &mut [u8]) -> usize {
+                match self { #(Self::#names(blob) => ::wslink::Blob::read(blob, offset, into)),* }
+            }
+
+            fn as_slice(&self) -> ::core::option::Option<&[u8]> {
+                match self { #(Self::#names(blob) => ::wslink::Blob::as_slice(blob)),* }
+            }
+        }
+    }
+}
+
+/// The struct's generics, and that each field is a service; if `alike`, with the blobs of the
+/// first.
+fn bounded(generics: &Generics, parts: &[Part], alike: bool) -> Generics {
     let mut generics = generics.clone();
     let bounds = &mut generics.make_where_clause().predicates;
     let first = parts.first().map(|part| &part.ty);
     for (place, Part { ty, .. }) in parts.iter().enumerate() {
-        bounds.push(if place == 0 {
+        bounds.push(if place == 0 || !alike {
             parse_quote_spanned!(ty.span()=> #ty: ::wslink::Service)
         } else {
             parse_quote_spanned!(ty.span()=>

@@ -156,7 +156,7 @@ impl<M: Memory> Connection<M> {
 
     /// Whether an answer to `call` is still wanted.
     pub fn is_running(&self, call: CallId) -> bool {
-        self.calls.is_running(call)
+        self.is_answering() && self.calls.is_running(call)
     }
 
     /// Anything came, perhaps not a whole frame yet, or a control frame that the transport dealt
@@ -247,16 +247,15 @@ impl<M: Memory> Connection<M> {
                 let write = |writer: &mut crate::wire::Writer<'_>, id: &str| {
                     write_welcome(writer, id, &client_id, max_msg_size)
                 };
-                let mut none = M::Blobs::default();
-                let result = self.calls.answer(hello, dialect, 0, &mut none, &write).map(drop);
-                (Step::Accepted, result)
+                (Step::Accepted, self.calls.answer_at_once(hello, dialect, &write))
             }
             None => {
                 let error = RpcError::new(code::UNAUTHORIZED, "Authentication failed");
-                (Step::Refused, self.calls.fail(hello, dialect, &error))
+                self.calls.fail_at_once(hello, dialect, &error);
+                (Step::Refused, Ok(()))
             }
         };
-        // Room was kept for it; what went wrong all the same the peer has been told as an error.
+        // Answers of calls may have taken the room for it; the peer is told so as an error.
         if result.is_err() {
             self.step(Step::Refused);
             return Ok(());
@@ -336,7 +335,7 @@ impl<M: Memory> Connection<M> {
         match self.calls.poll_ended() {
             Some((call, Ended::Expired)) => return Some(Event::Expired(call)),
             Some((call, Ended::Cancelled)) => return Some(Event::Cancelled(call)),
-            None => {}
+            Some((_, Ended::Unanswered)) | None => {}
         }
         if let Some((topic, missed)) = self.outbound.feed.poll_missed() {
             return Some(Event::Lagged { topic: self.topic_name(topic), missed: missed.into() });
@@ -418,7 +417,7 @@ impl<M: Memory> Connection<M> {
         self.timers.next(
             &self.periods,
             Pending {
-                greeted: self.greeted,
+                greeted: self.greeted && self.phase != Phase::Rejudging,
                 listening,
                 partial: self.inbound.partial().filter(|_| listening),
                 call: self.calls.deadline(),

@@ -70,7 +70,7 @@ impl<M: Memory> Connection<M> {
             }
             Frame::Pong(_) => return Ok(None),
             Frame::Close(code) => {
-                self.peer_closes(code);
+                self.peer_closes(now, code);
                 return Ok(None);
             }
             // What comes between our Close and the peer's is passed over (RFC 6455 §1.4).
@@ -152,10 +152,11 @@ impl<M: Memory> Connection<M> {
         self.greeted || !self.calls.is_empty()
     }
 
-    fn peer_closes(&mut self, code: Option<u16>) {
+    fn peer_closes(&mut self, now: Instant, code: Option<u16>) {
         self.reason.get_or_insert(CloseReason::Peer(code));
         self.step(Step::CloseReceived);
         if self.phase == Phase::Answering {
+            self.timers.closing(now);
             self.outbound.close(CloseCode::Normal, "", true);
         }
     }
@@ -276,6 +277,10 @@ impl<M: Memory> Connection<M> {
         let method = method.unwrap_or_default();
         if is_system(id) {
             self.hello = self.calls.open(id, None, None, None);
+            if self.greeted {
+                // A further hello has the time of a first one.
+                self.timers.restart(now);
+            }
             self.step(Step::Hello);
             return Request::Hello;
         }
@@ -312,7 +317,7 @@ impl<M: Memory> Connection<M> {
         let Some(call) = self.calls.open(id, info, deadline, named) else { return Request::Done };
         self.step(Step::Call);
         if let Err(error) = token {
-            _ = self.calls.fail(call, dialect, &error);
+            self.calls.fail_at_once(call, dialect, &error);
             return Request::Done;
         }
         if dialect == Dialect::V1 {
@@ -322,7 +327,7 @@ impl<M: Memory> Connection<M> {
                 Message::Chunk(_) => return Request::Call(call, index, named),
             };
             if let Err(exceeded) = self.inbound.resolve(bytes, [list, envelope.kwargs]) {
-                _ = self.calls.fail(call, dialect, &RpcError::from(exceeded));
+                self.calls.fail_at_once(call, dialect, &RpcError::from(exceeded));
                 return Request::Done;
             }
         }
@@ -338,7 +343,7 @@ impl<M: Memory> Connection<M> {
     ) -> Request {
         match decoded {
             Err(error) => {
-                _ = self.calls.fail(call, dialect, &error);
+                self.calls.fail_at_once(call, dialect, &error);
                 Request::Done
             }
             Ok(Builtin::Cancel(token)) => {
@@ -347,7 +352,7 @@ impl<M: Memory> Connection<M> {
             }
             Ok(Builtin::Exit(after)) => {
                 let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &());
-                _ = self.calls.answer(call, dialect, 0, &mut M::Blobs::default(), &write);
+                _ = self.calls.answer_at_once(call, dialect, &write);
                 Request::Exit(after)
             }
             Ok(builtin) => {

@@ -66,6 +66,7 @@ enum Ping {
 /// What else is under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
+    /// Whether no hello is due or waits.
     pub(crate) greeted: bool,
     /// Whether the transport is read.
     pub(crate) listening: bool,
@@ -85,6 +86,11 @@ impl Timers {
     pub(crate) const fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.ping = Ping::None;
+    }
+
+    /// A hello has come, and waits for its verdict from now on.
+    pub(crate) const fn restart(&mut self, now: Instant) {
+        self.started = now;
     }
 
     /// A ping is to be sent.

@@ -21,7 +21,9 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod part;
 
+pub use part::Part;
 pub use wslink_core::*;
 pub use wslink_macros::{Service, service};
 

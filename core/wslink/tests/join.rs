@@ -3,8 +3,11 @@
 
 use std::sync::Mutex;
 use wslink::wire::Dialect;
-use wslink::{CloseReason, Cx, Hello, Identity, PeerId, Service, Topic, Verdict};
-use wslink_testkit::{Pair, val};
+use wslink::{
+    Attachment, Audience, Blob as _, CloseReason, Cx, Hello, Identity, LimitExceeded, Part, PeerId,
+    Publications, PublishError, Service, Topic, Verdict,
+};
+use wslink_testkit::{Pair, Val, val};
 
 type Bytes = &'static [u8];
 
@@ -152,6 +155,75 @@ fn joined_services_are_joined_again() {
     assert_eq!(pair.ask(client, "power.voltage", val!([])), Ok(val!(2.0)));
     assert_eq!(pair.ask(client, "scope.name", val!([])), Ok(val!("scope")));
     assert_eq!(pair.ask(client, "lamp.on", val!([])), Ok(val!(null)));
+}
+
+/// Attaches what is already there, and what is not.
+struct Camera;
+
+#[wslink::service(blob = Vec<u8>)]
+impl Camera {
+    #[topic("camera.frame")]
+    const FRAME: Topic<Attachment>;
+
+    #[rpc("camera.still")]
+    async fn still(&self, cx: Cx<'_, Vec<u8>>) -> Result<Attachment, LimitExceeded> {
+        cx.progress(1, Some(2));
+        cx.attach(vec![7; 3])
+    }
+
+    fn show(publications: Publications<'_, Vec<u8>>, count: usize) -> Result<(), PublishError> {
+        let blobs = vec![vec![5; 2]; count];
+        publications.publish(Audience::All, &Self::FRAME, &Attachment::nth(0), &blobs)
+    }
+}
+
+struct Rest;
+
+#[wslink::service]
+impl Rest {
+    #[rpc("rest.long")]
+    async fn long(&self, _cx: Cx<'_>) {}
+}
+
+/// Of three kinds of blobs.
+#[derive(wslink::Service)]
+#[service(blobs = StudioBlob)]
+struct Studio<V: Copy + Into<f64>> {
+    camera: Camera,
+    #[service(authorize)]
+    power: Power<V>,
+    rest: Rest,
+}
+
+#[derive(wslink::Service)]
+#[service(blobs = LobbyBlob)]
+struct Lobby {
+    rest: Rest,
+    camera: Camera,
+}
+
+#[test]
+fn services_may_attach_different_blobs() {
+    let mut pair = Pair::new(Lobby { rest: Rest, camera: Camera });
+    let client = pair.connected(Dialect::V2);
+    let still = pair.ask(client, "camera.still", val!([]));
+    assert_eq!(still, Ok(val!(Val::Bin(vec![7; 3]))));
+    assert_eq!(pair.ask(client, "rest.long", val!([])), Ok(val!(null)));
+    let publications = pair.publications();
+    let part = Part::new(publications.hub(), LobbyBlob::camera);
+    Camera::show(part.publications(), 1).unwrap();
+    let many = Camera::show(part.publications(), 9).unwrap_err();
+    assert!(matches!(many, PublishError::TooLarge(limit) if limit.needed == 9));
+    pair.run();
+    let transcript = pair.transcript().to_string();
+    assert!(transcript.contains("publish:camera.frame"), "{transcript}");
+
+    let mut pair = Pair::new(Studio { camera: Camera, power: power(3_u8), rest: Rest });
+    let client = pair.connected(Dialect::V1);
+    let still = pair.ask(client, "camera.still", val!([]));
+    assert_eq!(still, Ok(val!(Val::Bin(vec![7; 3]))));
+    assert_eq!(pair.ask(client, "power.voltage", val!([])), Ok(val!(3.0)));
+    assert_eq!(StudioBlob::<Bytes>::power(&[1, 2]).as_slice(), Some(&[1, 2][..]));
 }
 
 #[test]

@@ -22,7 +22,7 @@ usage: cargo xtask <what>
   help                     this page";
 
 /// What has to build where there is no allocator.
-const NO_STD_PACKAGES: &[&str] = &["wslink-core"];
+const NO_STD_PACKAGES: &[&str] = &["wslink-core", "wslink-no-std", "wslink-scope"];
 const NO_STD_TARGET: &str = "thumbv7m-none-eabi";
 
 /// In `test`: enough to run the corpora and notice what is broken at once.
