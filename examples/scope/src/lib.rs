@@ -33,12 +33,16 @@ pub const TRACE_SAMPLES: u32 = 500;
 
 /// The running publication; see [`Scope::run`].
 pub const TRACE: Topic<Trace> = Topic::new("scope.trace")
-    .with_doc("A screen of samples, again and again.")
+    .with_doc(
+        "A screen of 500 samples in volts, little-endian f32, again and again; n counts them.",
+    )
+    .with_type("{n: u32, rate: f64, samples: bytes}")
     .with_policy(Policy::KeepLatest);
 
 /// The new settings, published whenever they were set; who joins later is sent the last ones.
 pub const SETTINGS: Topic<Settings> = Topic::new("scope.settings")
-    .with_doc("The settings after a change.")
+    .with_doc("The settings after a change; who joins is sent the last ones.")
+    .with_type(Settings::TYPE)
     .with_policy(Policy::KeepLatest)
     .retained();
 
@@ -150,18 +154,27 @@ impl<T: Timer> Service for Scope<T> {
 
     const METHODS: &'static [MethodInfo] = &[
         MethodInfo::new("scope.capture")
-            .with_params(&[ParamInfo::required("samples"), ParamInfo::optional("trigger")])
-            .with_doc("Up to 2,000,000 samples in volts, little-endian f32; with a trigger, from shortly before the signal rises through that many volts."),
-        MethodInfo::new("scope.settings.get").with_doc("The settings."),
+            .with_params(&[
+                ParamInfo::required("samples").with_type("u32, 1 to 2000000"),
+                ParamInfo::optional("trigger").with_type("f32, V"),
+            ])
+            .with_returns("{rate: f64, trigger: u32 | null, samples: bytes}")
+            .with_doc("Samples in volts, little-endian f32, and how many of them make a second. With a trigger they begin shortly before the signal rises through that many volts; which sample that is comes along."),
+        MethodInfo::new("scope.settings.get")
+            .with_returns(Settings::TYPE)
+            .with_doc("The settings: seconds in a division of the screen, volts, hertz."),
         MethodInfo::new("scope.settings.set")
             .with_params(Change::PARAMS)
-            .with_doc("Changes all given settings or none, and gives back all of them."),
+            .with_returns(Settings::TYPE)
+            .with_doc("Changes all given settings or none, and gives back all of them; all clients are told."),
         MethodInfo::new("scope.firmware_update")
-            .with_params(&[ParamInfo::required("image")])
-            .with_doc("Takes an image, and gives back its length and SHA-256 digest."),
+            .with_params(&[ParamInfo::required("image").with_type("bytes")])
+            .with_returns("{length: u32, digest: string}")
+            .with_doc("Takes an image, and gives back its length and SHA-256 digest in hexadecimal."),
         MethodInfo::new("scope.calibrate")
-            .with_params(&[ParamInfo::optional("seconds")])
-            .with_doc("Takes its time: 1 s, or any from 0 to 60."),
+            .with_params(&[ParamInfo::optional("seconds").with_type("f32, 0 to 60 s")])
+            .with_returns("{offset: f32, gain: f32}")
+            .with_doc("Looks at the signal for a second, or as long as told, in ten steps: the volts in its middle, and its swing in parts of what is set."),
     ];
 
     const TOPICS: &'static [TopicInfo] = &[TRACE.info(), SETTINGS.info()];

@@ -26,6 +26,10 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How clients are told of them in a description.
+    pub(crate) const TYPE: &'static str = "{timebase: f64, amplitude: f64, frequency: f64, \
+        offset: f64, waveform: 'sine' | 'square' | 'triangle' | 'noise', noise: f64}";
+
     /// Samples in a second.
     #[must_use]
     pub fn rate(&self) -> f64 {
@@ -91,23 +95,23 @@ pub struct Change {
 impl Change {
     /// The parameters from which a change is read.
     pub(crate) const PARAMS: &'static [ParamInfo] = &[
-        ParamInfo::optional("timebase"),
-        ParamInfo::optional("amplitude"),
-        ParamInfo::optional("frequency"),
-        ParamInfo::optional("offset"),
-        ParamInfo::optional("waveform"),
-        ParamInfo::optional("noise"),
+        ParamInfo::optional("timebase").with_type("f64, 0.00001 to 1 s"),
+        ParamInfo::optional("amplitude").with_type("f64, 0.01 to 10 V"),
+        ParamInfo::optional("frequency").with_type("f64, 0.1 to 1000000 Hz"),
+        ParamInfo::optional("offset").with_type("f64, -10 to 10 V"),
+        ParamInfo::optional("waveform").with_type("'sine' | 'square' | 'triangle' | 'noise'"),
+        ParamInfo::optional("noise").with_type("f64, 0 to 10 V"),
     ];
 
     /// Reads a change; nothing of it is taken if a part is wrong.
     pub(crate) fn decode(params: &Params<'_>) -> Result<Self, RpcError> {
         Ok(Self {
-            timebase: number(params, 0, 1e-5..=1.0, "0.00001 to 1 s")?,
-            amplitude: number(params, 1, 0.01..=10.0, "0.01 to 10 V")?,
-            frequency: number(params, 2, 0.1..=1e6, "0.1 to 1000000 Hz")?,
-            offset: number(params, 3, -10.0..=10.0, "-10 to 10 V")?,
+            timebase: number(params, 0, 1e-5..=1.0)?,
+            amplitude: number(params, 1, 0.01..=10.0)?,
+            frequency: number(params, 2, 0.1..=1e6)?,
+            offset: number(params, 3, -10.0..=10.0)?,
             waveform: waveform(params, 4)?,
-            noise: number(params, 5, 0.0..=10.0, "0 to 10 V")?,
+            noise: number(params, 5, 0.0..=10.0)?,
         })
     }
 
@@ -125,16 +129,18 @@ impl Change {
     }
 }
 
-/// The range is said in words: formatting a float would cost a device several KB of flash.
+/// The range is said in the words of the parameter's type: formatting a float would cost a device
+/// several KB of flash.
 fn number(
     params: &Params<'_>,
     index: usize,
     range: RangeInclusive<f64>,
-    words: &str,
 ) -> Result<Option<f64>, RpcError> {
     match params.optional(index)? {
         Some(value) if !range.contains(&value) => {
-            Err(RpcError::invalid_param(Change::PARAMS[index].name, format_args!("not in {words}")))
+            let ParamInfo { name, ty, .. } = Change::PARAMS[index];
+            let words = ty.strip_prefix("f64, ").unwrap_or(ty);
+            Err(RpcError::invalid_param(name, format_args!("not in {words}")))
         }
         value => Ok(value),
     }
