@@ -223,7 +223,7 @@ impl<M: Memory> Inbound<M> {
         } else if end > message.span.len {
             // A buffer that is there can as well hold the whole message; one that grows grows with
             // what has come.
-            let whole = message.total as usize <= self.arena.present();
+            let whole = self.arena.present() == self.arena.capacity();
             let len = if whole {
                 message.total
             } else {
