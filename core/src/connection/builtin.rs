@@ -92,7 +92,6 @@ impl<M: Memory> Connection<M> {
         };
         self.inbound.reclaim();
         let api = self.api;
-        let mut none = M::Blobs::default();
         let result = match builtin {
             Builtin::Subscribe { subscribe, interval } => {
                 self.outbound.feed.apply(subscribe, interval, hub);
@@ -112,7 +111,7 @@ impl<M: Memory> Connection<M> {
                     writer.end(result)?;
                     writer.end(envelope)
                 };
-                self.calls.answer(call, dialect, 0, &mut none, &write)
+                self.calls.answer_at_once(call, dialect, &write)
             }
             Builtin::Describe { page } => {
                 let limits = &self.limits;
@@ -128,7 +127,7 @@ impl<M: Memory> Connection<M> {
                         && measure.finish().err().is_none_or(|it| it.needed <= room);
                     if fits || count <= 1 {
                         let write = |writer: &mut Writer<'_>, id: &str| page.write(writer, id);
-                        break self.calls.answer(call, dialect, 0, &mut none, &write);
+                        break self.calls.answer_at_once(call, dialect, &write);
                     }
                     count /= 2;
                 }
@@ -136,7 +135,7 @@ impl<M: Memory> Connection<M> {
             // These are served at once.
             Builtin::Cancel(_) | Builtin::Exit(_) => return,
         };
-        // What did not fit has been answered with an error; room for that was kept.
+        // What did not fit has been answered with an error.
         drop(result);
     }
 
@@ -144,9 +143,8 @@ impl<M: Memory> Connection<M> {
     pub(super) fn cancel(&mut self, call: CallId, token: u32) {
         let Some(dialect) = self.dialect else { return };
         let found = self.calls.cancel(token, dialect);
-        let mut none = M::Blobs::default();
         let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &found);
-        _ = self.calls.answer(call, dialect, 0, &mut none, &write);
+        _ = self.calls.answer_at_once(call, dialect, &write);
     }
 }
 

@@ -13,6 +13,14 @@ use core::mem;
 /// answer did not fit.
 const LAST_RESORT: usize = 96;
 
+/// The message of that error.
+const TOO_LARGE: &str = "Answer too large";
+
+/// An error, and shorter ones that say less.
+fn forms<'a>(message: &'a str, data: Data<'a>) -> [(&'a str, Data<'a>); 3] {
+    [(message, data), (message, Data::None), (TOO_LARGE, Data::None)]
+}
+
 enum State<M: Memory> {
     Running {
         method: Option<&'static MethodInfo>,
@@ -41,6 +49,8 @@ struct Answer<M: Memory> {
 pub(crate) enum Ended {
     Expired,
     Cancelled,
+    /// There was no room for its answer, and the caller has done with it.
+    Unanswered,
 }
 
 /// How far a message has been sent.
@@ -237,9 +247,8 @@ impl<M: Memory> Calls<M> {
         if !self.is_waiting(call) {
             return Err(SendError::Gone);
         }
-        let forms = [(message, data), (message, Data::None), ("Answer too large", Data::None)];
         let mut last = SendError::Gone;
-        for (message, data) in forms {
+        for (message, data) in forms(message, data) {
             let write =
                 |writer: &mut Writer<'_>, id: &str| write_error(writer, id, code, message, data);
             match self.encode(call, dialect, 0, &[], &write) {
@@ -251,8 +260,8 @@ impl<M: Memory> Calls<M> {
         Err(last)
     }
 
-    /// Answers a request that never runs. It has to fit: in the worst case the error is shortened
-    /// to what [`has_room`](Self::has_room) kept free.
+    /// Answers a request that never runs. It fits: in the worst case the error is shortened to what
+    /// [`has_room`](Self::has_room) kept free.
     pub(crate) fn refuse(
         &mut self,
         dialect: Dialect,
@@ -261,12 +270,49 @@ impl<M: Memory> Calls<M> {
         message: &str,
         data: Data<'_>,
     ) {
-        let Some(call) = self.open(id, None, None, None) else { return };
-        let forms = [(message, data), (message, Data::None), ("Answer too large", Data::None)];
-        for (message, data) in forms {
+        if let Some(call) = self.open(id, None, None, None) {
+            self.fail_at_once_with(call, dialect, code, message, data);
+        }
+    }
+
+    /// As [`answer`](Self::answer), for an answer that nobody gives again: what does not fit now is
+    /// answered with an error.
+    pub(crate) fn answer_at_once(
+        &mut self,
+        call: CallId,
+        dialect: Dialect,
+        write: Write<'_>,
+    ) -> Result<(), SendError> {
+        let result = self.answer(call, dialect, 0, &mut M::Blobs::default(), write);
+        if let Err(SendError::Full(exceeded)) = result {
+            self.fail_at_once(call, dialect, &exceeded.into());
+        }
+        result.map(drop)
+    }
+
+    /// As [`fail`](Self::fail), for an error that nobody gives again: it is shortened to what fits
+    /// now. Where not even that does, the call is answered as soon as there is room.
+    pub(crate) fn fail_at_once(&mut self, call: CallId, dialect: Dialect, error: &RpcError) {
+        let method = self.slot(call).and_then(Slot::method).map_or("", |method| method.name);
+        let data = Data::of(error, method);
+        self.fail_at_once_with(call, dialect, error.code(), error.message(), data);
+    }
+
+    fn fail_at_once_with(
+        &mut self,
+        call: CallId,
+        dialect: Dialect,
+        code: i32,
+        message: &str,
+        data: Data<'_>,
+    ) {
+        for (message, data) in forms(message, data) {
             if self.fail_with(call, dialect, code, message, data).is_ok() {
                 return;
             }
+        }
+        if let Some(slot) = self.slot_mut(call).filter(|slot| slot.is_waiting()) {
+            slot.state = State::Ended(None, Ended::Unanswered);
         }
     }
 
@@ -408,6 +454,7 @@ impl<M: Memory> Calls<M> {
             let error = match ended {
                 Ended::Expired => RpcError::with_method(code::DEADLINE, "Deadline passed"),
                 Ended::Cancelled => RpcError::with_method(code::CANCELLED, "Cancelled"),
+                Ended::Unanswered => RpcError::new(code::LIMIT, TOO_LARGE),
             };
             if self.fail(call, dialect, &error).is_err() {
                 return;
