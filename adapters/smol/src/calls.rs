@@ -1,12 +1,16 @@
 //! The service's part of a connection: decode, run, decide, and never let a panic through.
 
+use crate::http::Visitor;
 use crate::shared::{CallHost, Shared};
 use crate::{HeapTable, Options};
 use core::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wslink_core::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
-use wslink_core::{Call, CallId, Cx, Hello, Identity, PeerId, RpcError, Service, Verdict};
+use wslink_core::{
+    Call, CallId, Cx, Hello, HttpRequest as _, Identity, PeerId, RpcError, Service, Verdict,
+};
 
 /// What the client of a service is told of a panic.
 const PANICKED: &str = "panicked";
@@ -82,20 +86,36 @@ pub(crate) async fn run<'s, S: Service<Blob: Send + 'static>>(
     (started, answer)
 }
 
-/// [`Service::authorize`], where a panic is a refusal.
+/// [`Service::authorize`], where a panic is a refusal, and a refusal takes its time.
 pub(crate) async fn judge<S: Service<Blob: Send + 'static>>(
     server: Borrowed<'_, S>,
     peer: PeerId,
+    visitor: Arc<Visitor>,
     args: Option<Vec<u8>>,
 ) -> Verdict {
     let expected = server.options.secret.as_secret();
     let args = args.as_deref().and_then(|args| Value::check_msgpack(args, MAX_DEPTH).ok());
-    let hello = Hello::new(args, None).expecting(&expected);
+    let hello = Hello::new(args, None).expecting(&expected).asked_by(&*visitor);
     let verdict = async { server.service.authorize(&hello).await };
-    AssertUnwindSafe(verdict).catch_unwind().await.unwrap_or_else(|_| {
+    let verdict = AssertUnwindSafe(verdict).catch_unwind().await.unwrap_or_else(|_| {
         log::error!("{peer}: deciding about its hello panicked");
         Verdict::Refuse
-    })
+    });
+    if verdict == Verdict::Refuse {
+        let mut failures = visitor.fail();
+        let allowed = &server.options.failed_hellos;
+        if let Some(remote) = visitor.remote() {
+            let mut attempts = lock(&server.shared.attempts);
+            let now = server.shared.control.now();
+            failures = failures.max(attempts.fail(remote.ip(), now, allowed.forget));
+        }
+        smol::Timer::after(allowed.wait(failures)).await;
+    }
+    verdict
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells the service something, and goes on if it panics at that.

@@ -1,6 +1,7 @@
 //! One connection: everything that can happen to it, in one place.
 
 use crate::calls::{self, Answer, Borrowed, Started};
+use crate::http::Visitor;
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
@@ -14,9 +15,10 @@ use futures_util::stream::{FuturesUnordered, Stream as _};
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
 use std::panic::catch_unwind;
+use std::sync::Arc;
 use wslink_core::{
     Api, Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant,
-    PeerId, Phase, SendError, Service, TimeoutReason, UsageError, Verdict,
+    Limits, PeerId, Phase, SendError, Service, TimeoutReason, UsageError, Verdict,
 };
 
 /// Messages that are read, batches that are written and rounds that are made before the others
@@ -38,6 +40,7 @@ pub(crate) fn drive<'s, S, T>(
     stream: T,
     read_ahead: &[u8],
     entropy: Entropy,
+    visitor: Arc<Visitor>,
 ) -> Option<Box<impl Future<Output = ()> + Unpin + use<'s, S, T>>>
 where
     S: Service<Blob: Send + 'static>,
@@ -45,8 +48,12 @@ where
 {
     let peer = server.shared.hub().next_peer();
     let start = move |started, request| calls::run(server, started, request);
-    let judge = move |args| calls::judge(server, peer, args);
-    match Driver::new(server, peer, stream, read_ahead, entropy, start, judge) {
+    let judge = {
+        let visitor = Arc::clone(&visitor);
+        move |args| calls::judge(server, peer, Arc::clone(&visitor), args)
+    };
+    let socket = socket(&server.options.config.limits, stream, read_ahead);
+    match Driver::new(server, peer, socket, entropy, visitor, start, judge) {
         Ok(driver) => {
             log::info!("{peer} connected");
             Some(Box::new(driver))
@@ -58,6 +65,18 @@ where
     }
 }
 
+fn socket<T>(limits: &Limits, stream: T, read_ahead: &[u8]) -> Socket<T>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    // The engine answers a hello that is a little too big; only what is out of all proportion is
+    // not let in at all.
+    let before_hello = limits.message_before_hello.saturating_mul(2).max(16 << 10);
+    let limit = u64::from(before_hello.min(limits.frame));
+    let most = usize::try_from(limits.frame).unwrap_or(usize::MAX);
+    Socket::new(stream, read_ahead, limit, most)
+}
+
 /// A connection with all that runs for it. `C` is the future of a call, `H` that of a hello.
 struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     server: Borrowed<'s, S>,
@@ -65,6 +84,7 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     conn: Connection<Heap<S::Blob>>,
     socket: Socket<T>,
     pieces: Pieces,
+    visitor: Arc<Visitor>,
     start: N,
     judge: J,
 
@@ -121,9 +141,9 @@ where
     fn new(
         server: Borrowed<'s, S>,
         peer: PeerId,
-        stream: T,
-        read_ahead: &[u8],
+        socket: Socket<T>,
         entropy: Entropy,
+        visitor: Arc<Visitor>,
         start: N,
         judge: J,
     ) -> Result<Self, UsageError> {
@@ -131,18 +151,13 @@ where
         let buffers = Buffers { receive: HeapBuffer::default(), transmit: HeapBuffer::default() };
         let now = server.shared.control.now();
         let conn = Connection::accept(config, Api::of::<S>(), buffers, peer, entropy, now)?;
-        // The engine answers a hello that is a little too big; only what is out of all
-        // proportion is not let in at all.
-        let limits = config.limits;
-        let before_hello = limits.message_before_hello.saturating_mul(2).max(16 << 10);
-        let limit = u64::from(before_hello.min(limits.frame));
-        let most = usize::try_from(limits.frame).unwrap_or(usize::MAX);
         Ok(Self {
             server,
             peer,
             conn,
-            socket: Socket::new(stream, read_ahead, limit, most),
+            socket,
             pieces: Pieces::default(),
+            visitor,
             start,
             judge,
             hello: None,
@@ -212,7 +227,12 @@ where
         let peer = self.peer;
         match (result, verdict) {
             (Err(error), _) => log::debug!("{peer}: the verdict came too late: {error}"),
-            (Ok(()), Verdict::Refuse) => log::warn!("{peer} said a wrong hello"),
+            (Ok(()), Verdict::Refuse) => {
+                log::warn!("{peer} said a wrong hello");
+                if self.visitor.is_spent(&self.server.options.failed_hellos) {
+                    self.conn.close(now, CloseCode::Policy, "too many wrong hellos");
+                }
+            }
             (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
                 self.socket.set_limit(u64::from(self.server.options.config.limits.frame));
                 if !self.opened {

@@ -4,6 +4,10 @@
 //! [`Server`] runs a [`Service`](wslink_core::Service). It gives futures and spawns nothing; it
 //! works on one thread or on many, and speaks both dialects of wslink without knowing either.
 //!
+//! Beside the WebSocket it serves files: from a [directory](Options::with_content), or from the
+//! [binary](Assets). [`Options`] says what else it may be told, [`Site`] puts several servers on
+//! one port, and with feature `cli` `ServerArgs` is upstream's command line.
+//!
 //! # What it costs
 //! An idle client takes less than 10 KiB. Buffers that grew for something large are given back
 //! after a second. A blob that lies in memory is sent without a copy in this crate; tungstenite
@@ -14,21 +18,31 @@
 //! tungstenite and hyper log on their own, tungstenite at level `trace` with whole messages: keep
 //! its target (`tungstenite`) above that where logs are not secret.
 
+mod attempts;
 mod calls;
+#[cfg(feature = "cli")]
+mod cli;
 mod drive;
+mod env;
 mod heap;
 mod http;
 mod meter;
 mod options;
 mod server;
 mod shared;
+mod site;
 mod socket;
 mod transmit;
 
+pub use attempts::FailedHellos;
+#[cfg(feature = "cli")]
+pub use cli::{Directories, ServerArgs};
 pub use heap::{Heap, HeapBuffer, HeapTable};
-pub use options::Options;
+pub use http::{Assets, Origins, web};
+pub use options::{BadSetting, Options};
 pub use server::{Ended, Server};
 pub use shared::{Publisher, Stop};
+pub use site::{Endpoints, Site};
 
 /// Compiles what the README shows.
 #[cfg(doctest)]

@@ -1,29 +1,16 @@
-//! The server: what all connections borrow, and the loop that accepts them.
+//! The server: what all connections borrow.
 
-use crate::Options;
 use crate::calls::Borrowed;
 use crate::drive::drive;
-use crate::http::{self, Upgraded};
-use crate::shared::{Publisher, Shared, Stop};
+use crate::http::Upgraded;
+use crate::shared::{Control, Publisher, Shared, Stop};
+use crate::site::{Front, Site};
+use crate::{BadSetting, Options};
 use core::fmt;
-use core::panic::AssertUnwindSafe;
-use core::pin::pin;
-use core::time::Duration;
-use futures_util::FutureExt as _;
-use futures_util::future::{Either, select};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::{TcpListener, TcpStream};
-use std::io;
 use std::sync::Arc;
 use wslink_core::{Entropy, Publications, Service};
-
-/// TCP connections beyond the allowed WebSockets: pages, health checks, clients to be turned away.
-const SPARE_STREAMS: usize = 64;
-
-/// The pause after an `accept` that failed for want of something, files for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A wslink server for one [`Service`], in both dialects at once.
 ///
@@ -121,8 +108,26 @@ pub enum Ended {
 impl<S: Service<Blob: Send + 'static>> Server<S> {
     /// A server that has not begun to accept.
     pub fn new(service: S, options: Options) -> Self {
-        let publisher = Publisher(Arc::new(Shared::new(&options, S::TOPICS)));
+        Self::beside(&Arc::new(Control::new()), service, options)
+    }
+
+    /// A server that starts and stops with others.
+    pub(crate) fn beside(control: &Arc<Control>, service: S, options: Options) -> Self {
+        let shared = Shared::new(&options, S::TOPICS, Arc::clone(control));
+        let publisher = Publisher(Arc::new(shared));
         Self { inner: Arc::new(Inner { service, options, publisher }) }
+    }
+
+    /// This server and a further one, with a service and a WebSocket of its own, on one port.
+    ///
+    /// # Errors
+    /// If the options do not give it a path of its own ([`Options::with_ws_path`]).
+    pub fn and<S2: Service<Blob: Send + 'static>>(
+        self,
+        service: S2,
+        options: Options,
+    ) -> Result<Site<(Self, Server<S2>)>, BadSetting> {
+        Site::new(self).and(service, options)
     }
 
     /// Accepts connections and drives them until the server is stopped or idle; what it is made of
@@ -132,39 +137,7 @@ impl<S: Service<Blob: Send + 'static>> Server<S> {
     /// [`Options::with_grace`] to end before that. The future is ready when the last connection is
     /// over, which takes no longer than that and [`Deadlines::close`](wslink_core::Deadlines).
     pub async fn run(&self, listener: impl Into<TcpListener>) -> Ended {
-        let listener = listener.into();
-        self.shared().control.restart_idle();
-        let mut connections = FuturesUnordered::new();
-        let ended = {
-            let mut accept = pin!(self.accept(&listener));
-            loop {
-                // Without connections there is none to wait for.
-                let next = async {
-                    match connections.next().await {
-                        Some(()) => {}
-                        None => core::future::pending().await,
-                    }
-                };
-                match select(accept.as_mut(), pin!(next)).await {
-                    Either::Right(((), _)) => {}
-                    Either::Left((Err(ended), _)) => break ended,
-                    Either::Left((Ok(stream), _)) => {
-                        connections.push(self.serve(stream));
-                        accept.set(self.accept(&listener));
-                    }
-                }
-            }
-        };
-        drop(listener);
-        self.stop_handle().stop();
-
-        let options = &self.inner.options;
-        let bound = options.grace + options.config.deadlines.close + Duration::from_secs(1);
-        let all = async { while connections.next().await.is_some() {} };
-        if let Either::Right(_) = select(pin!(all), Timer::after(bound)).await {
-            log::warn!("connections were dropped that did not end in time");
-        }
-        ended
+        Site::new(self.clone()).run(listener).await
     }
 
     /// Waits for one connection, to be given to [`serve`](Self::serve).
@@ -175,96 +148,18 @@ impl<S: Service<Blob: Send + 'static>> Server<S> {
     /// # Errors
     /// The reason why there are no further connections.
     pub async fn accept(&self, listener: &TcpListener) -> Result<TcpStream, Ended> {
-        let options = &self.inner.options;
-        let control = &self.shared().control;
-        let most = options.max_connections.saturating_add(SPARE_STREAMS);
-        let mut failing = false;
-        loop {
-            let freed = control.listen_freed();
-            if control.is_stopping() {
-                return Err(Ended::Stopped);
-            }
-            let idle_at = match (options.timeout, control.alone_since()) {
-                (Some(timeout), Some(since)) => Some(since + timeout),
-                _ => None,
-            };
-            if idle_at.is_some_and(|at| at <= control.now()) {
-                log::info!("no client for {:?}", options.timeout.unwrap_or_default());
-                return Err(Ended::Idle);
-            }
-            let stops_at = control.stops_at();
-            if stops_at.is_some_and(|at| at <= control.now()) {
-                control.stop();
-                return Err(Ended::Stopped);
-            }
-            let wake_at = idle_at.into_iter().chain(stops_at).min();
-            let timer = wake_at.map_or_else(Timer::never, |at| Timer::at(control.std_instant(at)));
-            let accepted = async {
-                if control.streams() < most {
-                    listener.accept().await
-                } else {
-                    core::future::pending().await
-                }
-            };
-            let accepted = match select(pin!(accepted), pin!(select(freed, timer))).await {
-                Either::Left((accepted, _)) => accepted,
-                Either::Right(_) => continue,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    // Small frames shall not wait for each other.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        log::debug!("no TCP_NODELAY: {error}");
-                    }
-                    return Ok(stream);
-                }
-                Err(error) if concerns_one(&error) => log::debug!("accept: {error}"),
-                Err(error) => {
-                    if !core::mem::replace(&mut failing, true) {
-                        log::error!("accept: {error}");
-                    }
-                    select(control.listen_freed(), Timer::after(ACCEPT_PAUSE)).await;
-                }
-            }
-        }
+        Site::new(self.clone()).accept(listener).await
     }
 
     /// Drives one connection from its first HTTP request to its end. What goes wrong on it is
     /// logged, and concerns nobody else.
+    ///
+    /// The address of the peer is known if this is a [`TcpStream`].
     pub fn serve<T>(&self, stream: T) -> impl Future<Output = ()> + use<S, T>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let server = self.clone();
-        let place = server.shared().control.enter_stream();
-        async move {
-            let _place = place;
-            let serve = AssertUnwindSafe(server.serve_to_end(stream));
-            if serve.catch_unwind().await.is_err() {
-                log::error!("a connection ended by a panic");
-            }
-        }
-    }
-
-    async fn serve_to_end<T>(&self, stream: T)
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Inner { service, options, publisher } = &*self.inner;
-        let shared = &*publisher.0;
-        // Boxed, so that a WebSocket does not keep the room that HTTP needed.
-        let upgraded = Box::pin(http::serve(stream, options, &shared.control)).await;
-        let Some(Upgraded { stream, read_ahead, place }) = upgraded else { return };
-        let mut random = [0; 16];
-        if let Err(error) = getrandom::fill(&mut random) {
-            return log::error!("no entropy for a connection: {error}");
-        }
-        let borrowed = Borrowed { service, shared, options };
-        if let Some(driver) = drive(borrowed, stream, &read_ahead, Entropy(random)) {
-            drop(read_ahead);
-            driver.await;
-        }
-        drop(place);
+        Site::new(self.clone()).serve(stream)
     }
 
     /// What stops this server, also while it runs.
@@ -302,6 +197,51 @@ impl<S: Service<Blob: Send + 'static>> Server<S> {
     }
 }
 
+impl<S: Service<Blob: Send + 'static>> Front for Server<S> {
+    fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    fn control(&self) -> &Arc<Control> {
+        &self.shared().control
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn options_of(&self, endpoint: usize) -> Option<&Options> {
+        (endpoint == 0).then_some(&self.inner.options)
+    }
+
+    fn peers(&self) -> usize {
+        self.shared().hub().peers()
+    }
+
+    fn published(&self) -> u64 {
+        self.shared().published()
+    }
+
+    async fn drive<T>(&self, upgraded: Upgraded<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Inner { service, options, publisher } = &*self.inner;
+        let Upgraded { stream, read_ahead, accepted } = upgraded;
+        let mut random = [0; 16];
+        if let Err(error) = getrandom::fill(&mut random) {
+            return log::error!("no entropy for a connection: {error}");
+        }
+        let borrowed = Borrowed { service, shared: &publisher.0, options };
+        let driver = drive(borrowed, stream, &read_ahead, Entropy(random), accepted.visitor);
+        if let Some(driver) = driver {
+            drop(read_ahead);
+            driver.await;
+        }
+        drop(accepted.place);
+    }
+}
+
 impl<S: Service<Blob: Send + 'static>> Clone for Server<S> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
@@ -312,10 +252,4 @@ impl<S: Service<Blob: Send + 'static>> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("options", &self.inner.options).finish_non_exhaustive()
     }
-}
-
-/// Whether only the connection that was to be accepted is concerned.
-fn concerns_one(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
 }

@@ -1,5 +1,6 @@
 //! What all connections of a server share: the hub, the clock, the wish to stop.
 
+use crate::attempts::Attempts;
 use crate::{Heap, HeapBuffer, HeapTable, Options};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -63,23 +64,39 @@ impl<B: Blob + Send + 'static> fmt::Debug for Publisher<B> {
 /// The hub behind its lock, which is never held across an await.
 pub(crate) struct Shared<B: Blob + Send + 'static> {
     hub: Mutex<Hub<Heap<B>>>,
+    published: AtomicU64,
+    pub(crate) attempts: Mutex<Attempts>,
     pub(crate) control: Arc<Control>,
 }
 
 impl<B: Blob + Send + 'static> Shared<B> {
-    pub(crate) fn new(options: &Options, topics: &'static [TopicInfo]) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        topics: &'static [TopicInfo],
+        control: Arc<Control>,
+    ) -> Self {
         let buffers =
             HubBuffers { publications: HeapBuffer::default(), retained: HeapBuffer::default() };
         let hub = Hub::new(options.hub, topics, session(), buffers);
         // A table that grows holds any number of topics.
         let hub = hub.unwrap_or_else(|error| unreachable!("{error}"));
-        Self { hub: Mutex::new(hub), control: Arc::new(Control::new()) }
+        Self {
+            hub: Mutex::new(hub),
+            published: AtomicU64::new(0),
+            attempts: Mutex::default(),
+            control,
+        }
     }
 
     /// A panic in somebody's `Serialize` poisons the lock; the hub is whole all the same, for it
     /// takes a publication only after it was written.
     pub(crate) fn hub(&self) -> MutexGuard<'_, Hub<Heap<B>>> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much was published, whether or not somebody listened.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
     }
 }
 
@@ -92,6 +109,7 @@ impl<B: Blob + Send + 'static> Publish<B> for Shared<B> {
         encode: &Encode<'_>,
     ) -> Result<(), PublishError> {
         self.hub().publish(topic, audience, blobs, encode)?;
+        self.published.fetch_add(1, Ordering::Relaxed);
         self.control.changed.notify(usize::MAX);
         Ok(())
     }
@@ -127,7 +145,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             epoch: StdInstant::now(),
             changed: Event::new(),
@@ -186,10 +204,14 @@ impl Control {
         self.streams.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.load(Ordering::SeqCst)
+    }
+
     /// Since when there has been no client; `None` while there is one.
     pub(crate) fn alone_since(&self) -> Option<Instant> {
         let since = Instant::from_millis(self.alone_since.load(Ordering::SeqCst));
-        (self.clients.load(Ordering::SeqCst) == 0).then_some(since)
+        (self.clients() == 0).then_some(since)
     }
 
     /// Lets the time without a client begin now.

@@ -1,5 +1,7 @@
 //! A client of both dialects, on tungstenite, serde_json and rmpv.
 
+use async_tungstenite::tungstenite::client::IntoClientRequest as _;
+use async_tungstenite::tungstenite::http::HeaderName;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Message};
 use async_tungstenite::{WebSocketStream, client_async_with_config};
@@ -36,11 +38,30 @@ pub struct Client {
 impl Client {
     /// A connection that has not said hello.
     pub async fn connect(address: SocketAddr, dialect: Dialect) -> Self {
+        Self::connect_at(address, "/ws?sessionURL=x", dialect).await
+    }
+
+    /// The same at another path.
+    pub async fn connect_at(address: SocketAddr, path: &str, dialect: Dialect) -> Self {
+        Self::connect_with(address, path, &[], dialect).await
+    }
+
+    /// The same with more headers.
+    pub async fn connect_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+        dialect: Dialect,
+    ) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let config = WebSocketConfig::default().read_buffer_size(16 << 10);
-        let url = format!("ws://{address}/ws?sessionURL=x");
-        let (ws, _) = client_async_with_config(url, stream, Some(config)).await.unwrap();
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name = HeaderName::try_from(*name).unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let (ws, _) = client_async_with_config(request, stream, Some(config)).await.unwrap();
         Self {
             ws,
             dialect,
