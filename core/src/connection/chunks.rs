@@ -72,18 +72,36 @@ impl<M: Memory> Inbound<M> {
         limits: &Limits,
         most: LimitExceeded,
     ) -> Result<Option<Whole<'static>>, Refusal> {
+        self.assemble_lent(now, span, limits, most).map_err(|refusal| match refusal {
+            // Where it lies now: it may have been moved to make room.
+            Refusal::Limit(exceeded, Beginning::Frame(start)) => {
+                let Span { start: lent, len } = self.store.lent;
+                let content = Span { start: lent + start as u32, len: len - start as u32 };
+                Refusal::Limit(exceeded, Beginning::Stored(content))
+            }
+            refusal => refusal,
+        })
+    }
+
+    fn assemble_lent(
+        &mut self,
+        now: Instant,
+        span: Span,
+        limits: &Limits,
+        most: LimitExceeded,
+    ) -> Result<Option<Whole<'static>>, Refusal> {
         let Some((header, content)) = ChunkHeader::read(span.of(self.arena.bytes())) else {
             return Err(SHORT_HEADER);
         };
         let len = content.len() as u32;
-        let content = Span { start: span.start + CHUNK_HEADER as u32, len };
+        let beginning = Beginning::Frame(CHUNK_HEADER);
         if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
+            let content = Span { start: span.start + CHUNK_HEADER as u32, len };
             return match exceeds(most, len as usize) {
-                Some(exceeded) => Err(Refusal::Limit(exceeded, Beginning::Stored(content))),
+                Some(exceeded) => Err(Refusal::Limit(exceeded, beginning)),
                 None => Ok(Some(Whole::Stored(Dialect::V2, content))),
             };
         }
-        let beginning = Beginning::Stored(content);
         let index = self.check_chunk(now, header, len, limits, most, beginning)?;
         let Some(index) = index else { return Ok(None) };
         self.make_room(index, header.offset, len, limits, beginning)?;

@@ -238,7 +238,15 @@ impl<M: Memory> Inbound<M> {
                 Ok(fin.then(|| Whole::Stored(Dialect::V1, self.take_fragment())))
             }
             Fragments::Chunk => {
-                self.append(now, payload, frame_limit(limits)).inspect_err(|_| self.ignore(fin))?;
+                if let Err(refusal) = self.append(now, payload, frame_limit(limits)) {
+                    self.ignore(fin);
+                    // What is there begins with the chunk's header, and may be of any part of its
+                    // message.
+                    return Err(match refusal {
+                        Refusal::Limit(exceeded, _) => Refusal::Limit(exceeded, Beginning::None),
+                        violation => violation,
+                    });
+                }
                 if !fin {
                     return Ok(None);
                 }

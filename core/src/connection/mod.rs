@@ -332,6 +332,9 @@ impl<M: Memory> Connection<M> {
 
     /// What has happened that no frame brought.
     pub fn poll_event(&mut self) -> Option<Event<'static>> {
+        if self.told {
+            return None;
+        }
         match self.calls.poll_ended() {
             Some((call, Ended::Expired)) => return Some(Event::Expired(call)),
             Some((call, Ended::Cancelled)) => return Some(Event::Cancelled(call)),
@@ -339,9 +342,6 @@ impl<M: Memory> Connection<M> {
         }
         if let Some((topic, missed)) = self.outbound.feed.poll_missed() {
             return Some(Event::Lagged { topic: self.topic_name(topic), missed: missed.into() });
-        }
-        if self.told {
-            return None;
         }
         let reason = self.closed()?;
         self.told = true;
@@ -356,6 +356,9 @@ impl<M: Memory> Connection<M> {
         now: Instant,
         hub: &'a Hub<M>,
     ) -> Option<Transmit<'a, M::Blob>> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
         self.inbound.reclaim();
         let dialect = self.dialect.unwrap_or(Dialect::V2);
         self.calls.answer_ended(dialect);

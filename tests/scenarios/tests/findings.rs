@@ -2,12 +2,13 @@
 
 use core::cell::Cell;
 use std::rc::Rc;
+use wslink_core::wire::Dialect;
 use wslink_core::{
-    Api, Buffer, Buffers, Config, Connection, Entropy, Hub, HubBuffers, HubLimits, Instant, Memory,
-    Verdict,
+    Api, Audience, Buffer, Buffers, CloseReason, Config, Connection, Entropy, Event, Hub,
+    HubBuffers, HubLimits, Instant, Memory, Verdict,
 };
-use wslink_scenarios::{DIALECTS, bench_with};
-use wslink_testkit::{Frame, HeapTable, val};
+use wslink_scenarios::{DIALECTS, bench_of, bench_with};
+use wslink_testkit::{Frame, HeapTable, Options, val};
 
 #[test]
 fn a_description_for_which_there_is_no_room_now() {
@@ -53,6 +54,76 @@ fn an_error_for_which_there_is_no_room_now() {
     }
 }
 
+#[test]
+fn a_fragmented_chunk_that_is_refused_after_it_was_moved() {
+    let mut options = Options::desktop();
+    options.fixed_buffers = true;
+    options.config.limits.receive_bytes = 2048;
+    options.config.limits.ranges = 3;
+    let mut pair = bench_of(options);
+    let client = pair.connected(Dialect::V2);
+    let request = val!({"id": "moved", "method": "bench.echo", "args": [("x".repeat(1100))]});
+    let request = request.to_msgpack();
+    let chunk = |id, offset, total, len| Frame::chunk(id, offset, total, &[0; 100][..len]);
+    // In fragments, so that there is a gap before its message later.
+    let first = chunk(20, 44, 508, 44).payload;
+    pair.send(client, Frame::binary(&first[..12]).more());
+    pair.send(client, Frame::continuation(&first[12..]));
+    pair.send(client, chunk(21, 0, 707, 3));
+    pair.send(client, chunk(20, 0, 508, 4));
+    let whole = Frame::chunk(12, 0, request.len() as u32, &request[..60]).payload;
+    pair.send(client, Frame::binary(&whole[..36]).more());
+    pair.send(client, Frame::continuation(&whole[36..]));
+    pair.run();
+    let answer = pair.answer(client, "moved").unwrap_or_else(|| panic!("{}", pair.transcript()));
+    assert_eq!(answer.as_ref().unwrap_err().code, -32003);
+    assert_eq!(pair.connection(client).closed(), None);
+}
+
+#[test]
+fn the_header_of_a_fragmented_chunk_is_no_request() {
+    let mut pair = bench_with(|config| config.limits.frame = 100);
+    let client = pair.connected(Dialect::V2);
+    // As MessagePack it would begin a map with an id.
+    let id = u32::from_le_bytes(*b"\x81\xa2id");
+    let offset = u32::from_le_bytes(*b"\xa1x\0\0");
+    let chunk = Frame::chunk(id, offset, u32::MAX, &[0; 80]);
+    pair.send(client, chunk.more());
+    pair.send(client, Frame::continuation([0; 80]));
+    pair.run();
+    let (answer, closed) = (pair.answer(client, "x"), pair.connection(client).closed());
+    assert!(answer.is_none(), "{}", pair.transcript());
+    assert!(matches!(closed, Some(CloseReason::Limit(_))), "{closed:?}");
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let now = Instant::default();
+    let (mut connection, mut hub, _) = watched(HubLimits::device());
+    send(&mut connection, &mut hub, &hello());
+    let publish = |hub: &mut Hub<Watched>| {
+        hub.publish("topic", Audience::All, &[], &|writer| writer.value(&[7; 200].as_slice()))
+            .expect("it fits");
+    };
+    publish(&mut hub);
+    // It is under way when the connection ends, and is passed over then.
+    while let Some(transmit) = connection.poll_transmit(now, &hub) {
+        let n = transmit.head.len() + transmit.body.len();
+        if n > 200 {
+            break;
+        }
+        connection.advance(now, n).expect("it was lent");
+    }
+    connection.handle_eof(now);
+    assert!(matches!(connection.poll_event(), Some(Event::Closed(CloseReason::Eof))));
+    for _ in 0..40 {
+        publish(&mut hub);
+    }
+    assert!(connection.poll_transmit(now, &hub).is_none());
+    let event = connection.poll_event();
+    assert!(event.is_none(), "{event:?}");
+}
+
 /// Memory whose receive buffer tells how long it is.
 struct Watched;
 
@@ -91,36 +162,44 @@ impl Memory for Watched {
     type Publications<T> = HeapTable<T>;
 }
 
-#[test]
-fn a_buffer_that_has_grown_does_not_grow_by_claims() {
+fn watched(limits: HubLimits) -> (Connection<Watched>, Hub<Watched>, Rc<Cell<usize>>) {
     static API: Api = Api { methods: &[], topics: &[] };
     let most = Rc::new(Cell::new(0));
     let buffer = || Growing(Vec::new(), Rc::default());
     let (now, entropy) = (Instant::default(), Entropy([1; 16]));
     let hub_buffers = HubBuffers { publications: buffer(), retained: buffer() };
-    let mut hub = Hub::<Watched>::new(HubLimits::desktop(), &[], entropy, hub_buffers)
-        .expect("tables without end");
+    let mut hub = Hub::new(limits, &[], entropy, hub_buffers).expect("tables without end");
     let peer = hub.next_peer();
     let buffers = Buffers { receive: Growing(Vec::new(), most.clone()), transmit: buffer() };
-    let mut connection =
-        Connection::<Watched>::accept(Config::desktop(), &API, buffers, peer, entropy, now)
-            .expect("enough memory");
-    let mut send = |frame: &Frame| {
-        let frame = wslink_core::Frame::Binary { fin: true, payload: &frame.payload };
-        let event = connection.handle_frame(now, frame);
-        let is_hello = matches!(event, Ok(Some(_)));
-        if is_hello {
-            connection.authorize(now, &mut hub, Verdict::Accept).expect("a hello");
-        }
-        assert!(connection.has_room());
-    };
-    let hello = val!({"id": "system:0", "method": "wslink.hello"});
-    send(&Frame::message(1, &hello));
+    let connection = Connection::accept(Config::desktop(), &API, buffers, peer, entropy, now)
+        .expect("enough memory");
+    (connection, hub, most)
+}
+
+fn hello() -> Frame {
+    Frame::message(1, &val!({"id": "system:0", "method": "wslink.hello"}))
+}
+
+fn send(connection: &mut Connection<Watched>, hub: &mut Hub<Watched>, frame: &Frame) {
+    let now = Instant::default();
+    let frame = wslink_core::Frame::Binary { fin: true, payload: &frame.payload };
+    let is_hello = matches!(connection.handle_frame(now, frame), Ok(Some(Event::Hello(_))));
+    if is_hello {
+        connection.authorize(now, hub, Verdict::Accept).expect("a hello");
+    }
+    assert!(connection.has_room());
+}
+
+#[test]
+fn a_buffer_that_has_grown_does_not_grow_by_claims() {
+    let (mut connection, mut hub, most) = watched(HubLimits::desktop());
+    let mut send = |frame| send(&mut connection, &mut hub, &frame);
+    send(hello());
     // 100 kB of a message have come, and then single bytes of others, each of which says to be as
     // long as the buffer by then could be.
-    send(&Frame::chunk(2, 0, 100_001, &[0; 100_000]));
+    send(Frame::chunk(2, 0, 100_001, &[0; 100_000]));
     for id in 3..9 {
-        send(&Frame::chunk(id, 0, 100_000, &[0]));
+        send(Frame::chunk(id, 0, 100_000, &[0]));
     }
     assert!(most.get() < 220_000, "{} bytes", most.get());
 }
