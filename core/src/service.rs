@@ -469,8 +469,15 @@ impl<T: ?Sized> Topic<T> {
     }
 
     /// The same topic with another policy.
+    ///
+    /// # Panics
+    /// If that is to keep none at all; in a constant that is an error of compilation.
     #[must_use]
     pub const fn with_policy(mut self, policy: Policy) -> Self {
+        assert!(
+            !matches!(policy, Policy::DropOldest(0)),
+            "a topic of which no publication is kept reaches nobody"
+        );
         self.info.policy = policy;
         self
     }

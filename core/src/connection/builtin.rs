@@ -107,6 +107,9 @@ impl<M: Memory> Connection<M> {
                             writer.str(info.name);
                         }
                     }
+                    if feed.tells_lag() {
+                        writer.str(LAGGED);
+                    }
                     writer.end(list)?;
                     writer.end(result)?;
                     writer.end(envelope)
@@ -263,30 +266,32 @@ fn write_topic(writer: &mut Writer<'_>, info: &TopicInfo) -> Result<(), EncodeEr
     writer.end(map)
 }
 
-/// FNV-1a of all that is described, so that a client notices when it changes.
+/// FNV-1a of all that is described of methods and topics, so that a client notices when it changes.
 fn hash(api: &Api) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |text: &str| {
-        for byte in text.bytes().chain([0xff]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes.iter().chain(&[0xff]) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
     for info in api.methods {
-        [info.name, info.doc, info.returns].into_iter().for_each(&mut add);
+        [info.name, info.doc, info.returns].into_iter().for_each(|it| add(it.as_bytes()));
         for param in info.params {
-            [param.name, param.ty].into_iter().for_each(&mut add);
-            add(if param.optional { "?" } else { "" });
+            [param.name, param.ty].into_iter().for_each(|it| add(it.as_bytes()));
+            add(&[param.optional.into()]);
         }
-        add("");
+        let deadline = info.deadline.map_or(0, |it| it.as_nanos());
+        add(&deadline.to_le_bytes());
     }
     for info in api.topics {
-        [info.name, info.doc, info.ty].into_iter().for_each(&mut add);
-        add(match info.policy {
-            Policy::KeepLatest => "keep_latest",
-            Policy::DropOldest(_) => "drop_oldest",
-            Policy::Disconnect => "disconnect",
-        });
-        add(if info.retained { "retained" } else { "" });
+        [info.name, info.doc, info.ty].into_iter().for_each(|it| add(it.as_bytes()));
+        let (policy, count) = match info.policy {
+            Policy::KeepLatest => (0, 0),
+            Policy::DropOldest(count) => (1, count),
+            Policy::Disconnect => (2, 0),
+        };
+        add(&[policy, info.retained.into()]);
+        add(&count.to_le_bytes());
     }
     hash
 }

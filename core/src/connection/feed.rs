@@ -133,9 +133,16 @@ impl<M: Memory> Feed<M> {
         self.tells_lag = tells;
     }
 
+    pub(crate) const fn tells_lag(&self) -> bool {
+        self.tells_lag
+    }
+
     /// Subscribes to what was picked, or unsubscribes. The first time, all that was not picked
-    /// is no longer sent.
+    /// is no longer sent; to ask for notices of loss narrows nothing.
     pub(crate) fn apply(&mut self, subscribe: bool, interval: u32, hub: &mut Hub<M>) {
+        if self.tells_lag && !self.topics.as_ref().iter().any(|heard| heard.picked) {
+            return;
+        }
         let first = !core::mem::replace(&mut self.narrowed, true);
         for topic in 0..self.topics.as_ref().len() {
             let heard = &mut self.topics.as_mut()[topic];

@@ -364,7 +364,12 @@ impl<M: Memory> Connection<M> {
         self.calls.answer_ended(dialect);
         self.tell_lag(now, dialect);
         self.hold(now);
-        match self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub) {
+        let mut prepared = self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub);
+        // What was passed over just now may be all that there is to tell.
+        if prepared.is_ok() && !self.outbound.is_waiting() && self.tell_lag(now, dialect) {
+            prepared = self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub);
+        }
+        match prepared {
             Ok(()) => {}
             Err(Lost::MidFrame) => self.over(CloseReason::Lagged),
             Err(Lost::Behind) => {
@@ -429,18 +434,18 @@ impl<M: Memory> Connection<M> {
         )
     }
 
-    /// Tells a client that asked for it what it has missed.
-    fn tell_lag(&mut self, now: Instant, dialect: Dialect) {
+    /// Tells a client that asked for it what it has missed; whether there was anything.
+    fn tell_lag(&mut self, now: Instant, dialect: Dialect) -> bool {
         if !self.phase.is_authenticated() || !self.calls.has_room() {
-            return;
+            return false;
         }
-        let Some((topic, missed)) = self.outbound.feed.poll_untold(now) else { return };
+        let Some((topic, missed)) = self.outbound.feed.poll_untold(now) else { return false };
         let lagged = Lagged { topic: self.topic_name(topic), missed };
         let write = |writer: &mut crate::wire::Writer<'_>, _: &str| {
             write_publication(writer, LAGGED, &|writer| writer.value(&lagged)).map(drop)
         };
         // There was room for any answer; this one is small.
-        _ = self.calls.notify(dialect, &write);
+        self.calls.notify(dialect, &write)
     }
 
     /// `*` for those that were not declared.
