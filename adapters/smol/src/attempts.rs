@@ -20,16 +20,20 @@ pub struct FailedHellos {
     pub most: u32,
     /// After how long without another one an address is forgotten.
     pub forget: Duration,
+    /// How many addresses are remembered; of more, those that were quiet longest are not.
+    pub addresses: usize,
 }
 
 impl Default for FailedHellos {
-    /// From 250 ms to 4 s, five for each connection; an address is forgotten after a minute.
+    /// From 250 ms to 4 s, five for each connection; 1024 addresses are remembered
+    /// for a minute.
     fn default() -> Self {
         Self {
             delay: Duration::from_millis(250),
             longest: Duration::from_secs(4),
             most: 5,
             forget: Duration::from_secs(60),
+            addresses: 1024,
         }
     }
 }
@@ -41,9 +45,6 @@ impl FailedHellos {
         self.delay.saturating_mul(factor).min(self.longest)
     }
 }
-
-/// How many addresses are remembered.
-const MOST: usize = 1024;
 
 /// Addresses from which wrong hellos came lately.
 #[derive(Debug, Default)]
@@ -57,11 +58,12 @@ struct Failed {
 
 impl Attempts {
     /// Counts one more, and tells how many there were lately.
-    pub(crate) fn fail(&mut self, from: IpAddr, now: Instant, forget: Duration) -> u32 {
+    pub(crate) fn fail(&mut self, from: IpAddr, now: Instant, limits: &FailedHellos) -> u32 {
+        let FailedHellos { forget, addresses, .. } = *limits;
         let from = network(from);
-        if self.0.len() >= MOST && !self.0.contains_key(&from) {
+        if self.0.len() >= addresses && !self.0.contains_key(&from) {
             self.0.retain(|_, failed| failed.last + forget > now);
-            if self.0.len() >= MOST
+            if self.0.len() >= addresses
                 && let Some(oldest) = self.0.iter().min_by_key(|(_, failed)| failed.last)
             {
                 let oldest = *oldest.0;
@@ -90,7 +92,9 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const FORGET: Duration = Duration::from_secs(60);
+    fn limits() -> FailedHellos {
+        FailedHellos::default()
+    }
 
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1000)
@@ -98,7 +102,7 @@ mod tests {
 
     #[test]
     fn each_one_waits_twice_as_long() {
-        let limits = FailedHellos::default();
+        let limits = limits();
         let waits: Vec<_> = (0..8).map(|nth| limits.wait(nth).as_millis()).collect();
         assert_eq!(waits, [250, 250, 500, 1000, 2000, 4000, 4000, 4000]);
         assert_eq!(limits.wait(u32::MAX), limits.longest);
@@ -108,19 +112,19 @@ mod tests {
     fn an_address_is_counted_until_it_is_quiet() {
         let mut attempts = Attempts::default();
         let one = IpAddr::from([192, 0, 2, 1]);
-        assert_eq!(attempts.fail(one, at(0), FORGET), 1);
-        assert_eq!(attempts.fail(one, at(59), FORGET), 2);
-        assert_eq!(attempts.fail(IpAddr::from([192, 0, 2, 2]), at(60), FORGET), 1);
-        assert_eq!(attempts.fail("::ffff:192.0.2.1".parse().unwrap(), at(100), FORGET), 3);
-        assert_eq!(attempts.fail(one, at(160), FORGET), 1);
+        assert_eq!(attempts.fail(one, at(0), &limits()), 1);
+        assert_eq!(attempts.fail(one, at(59), &limits()), 2);
+        assert_eq!(attempts.fail(IpAddr::from([192, 0, 2, 2]), at(60), &limits()), 1);
+        assert_eq!(attempts.fail("::ffff:192.0.2.1".parse().unwrap(), at(100), &limits()), 3);
+        assert_eq!(attempts.fail(one, at(160), &limits()), 1);
     }
 
     #[test]
     fn an_address_is_a_network_in_ipv6() {
         let mut attempts = Attempts::default();
-        assert_eq!(attempts.fail("2001:db8::1".parse().unwrap(), at(0), FORGET), 1);
-        assert_eq!(attempts.fail("2001:db8::2:3".parse().unwrap(), at(0), FORGET), 2);
-        assert_eq!(attempts.fail("2001:db8:0:1::1".parse().unwrap(), at(0), FORGET), 1);
+        assert_eq!(attempts.fail("2001:db8::1".parse().unwrap(), at(0), &limits()), 1);
+        assert_eq!(attempts.fail("2001:db8::2:3".parse().unwrap(), at(0), &limits()), 2);
+        assert_eq!(attempts.fail("2001:db8:0:1::1".parse().unwrap(), at(0), &limits()), 1);
     }
 
     #[test]
@@ -128,13 +132,13 @@ mod tests {
         let mut attempts = Attempts::default();
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         for number in 0..3000 {
-            attempts.fail(address(number), at(u64::from(number) / 1000), FORGET);
+            attempts.fail(address(number), at(u64::from(number) / 1000), &limits());
         }
-        assert_eq!(attempts.0.len(), MOST);
+        assert_eq!(attempts.0.len(), limits().addresses);
         // The newest are known, the oldest are not.
-        assert_eq!(attempts.fail(address(2999), at(3), FORGET), 2);
-        assert_eq!(attempts.fail(address(0), at(3), FORGET), 1);
-        attempts.fail(address(9999), at(100), FORGET);
+        assert_eq!(attempts.fail(address(2999), at(3), &limits()), 2);
+        assert_eq!(attempts.fail(address(0), at(3), &limits()), 1);
+        attempts.fail(address(9999), at(100), &limits());
         assert_eq!(attempts.0.len(), 1);
     }
 }

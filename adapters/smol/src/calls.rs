@@ -107,7 +107,7 @@ pub(crate) async fn judge<S: Service<Blob: Send + 'static>>(
         if let Some(remote) = visitor.remote() {
             let mut attempts = lock(&server.shared.attempts);
             let now = server.shared.control.now();
-            failures = failures.max(attempts.fail(remote.ip(), now, allowed.forget));
+            failures = failures.max(attempts.fail(remote.ip(), now, allowed));
         }
         smol::Timer::after(allowed.wait(failures)).await;
     }

@@ -64,7 +64,6 @@ pub struct ServerArgs {
         env = "WSLINK_AUTH_KEY",
         hide_env_values = true,
         default_value = "wslink-secret",
-        hide_default_value = false,
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub auth_key: String,

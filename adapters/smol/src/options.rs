@@ -218,16 +218,17 @@ impl Options {
     /// header or a token.
     ///
     /// ```
-    /// use wslink_smol::web::{self, Body, Response, StatusCode};
+    /// use core::time::Duration;
     /// use wslink_smol::Options;
+    /// use wslink_smol::web::{self, Body, Response};
     ///
     /// let options = Options::new("wslink-secret").with_handler("/api/echo", async |mut request| {
-    ///     match web::read(&mut request, 64 << 10).await {
+    ///     match web::read(&mut request, 64 << 10, Duration::from_secs(10)).await {
     ///         Ok(bytes) => Response::new(Body::from(bytes)),
     ///         Err(status) => web::status(status),
     ///     }
     /// });
-    /// # let _ = (options, StatusCode::OK);
+    /// # let _ = options;
     /// ```
     #[must_use]
     pub fn with_handler<H, F>(mut self, path: impl Into<String>, handler: H) -> Self

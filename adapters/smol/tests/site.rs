@@ -24,9 +24,11 @@ fn handlers_answer_what_is_theirs() {
             let (method, uri) = (request.method(), request.uri());
             web::text(StatusCode::OK, &format!("{method} {uri} from {remote}"))
         })
-        .with_handler("/api/echo", async |mut request| match web::read(&mut request, 1000).await {
-            Ok(bytes) => Response::new(Body::from(bytes)),
-            Err(status) => web::status(status),
+        .with_handler("/api/echo", async |mut request| {
+            match web::read(&mut request, 1000, Duration::from_millis(200)).await {
+                Ok(bytes) => Response::new(Body::from(bytes)),
+                Err(status) => web::status(status),
+            }
         })
         .with_handler("/panic", async |_| panic!("as the test wants"));
     with_server(Bench::default(), options, async |server, address| {
@@ -55,6 +57,8 @@ fn handlers_answer_what_is_theirs() {
             let answer = request(address, "POST", "/api/echo", headers).await;
             assert_eq!(answer.status, 413, "{}", answer.body);
         }
+        let slow = request(address, "POST", "/api/echo", "Content-Length: 9\r\n\r\nhel").await;
+        assert_eq!(slow.status, 408);
         let answer = get_with(address, "/panic", "").await;
         assert_eq!((answer.status, answer.body.as_str()), (500, "internal server error\n"));
         assert_eq!(get_with(address, "/", "").await.status, 200);

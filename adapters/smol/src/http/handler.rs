@@ -55,15 +55,16 @@ pub mod web {
     /// An answer.
     pub type Response = hyper::Response<Body>;
 
-    /// How long the next piece of a request's body may take.
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// Reads the body of a request.
+    /// Reads the body of a request, waiting `patience` for each piece of it.
     ///
     /// # Errors
     /// What to answer: 413 if there are more than `most` bytes, 408 if they come too slowly, 400 if
     /// they are no HTTP. [`status`] makes a page of it.
-    pub async fn read(request: &mut Request, most: usize) -> Result<Vec<u8>, StatusCode> {
+    pub async fn read(
+        request: &mut Request,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Vec<u8>, StatusCode> {
         let body = request.body_mut();
         if body.size_hint().lower() > most as u64 {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
@@ -71,7 +72,7 @@ pub mod web {
         let mut bytes = Vec::new();
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-            let frame = match future::select(frame, Timer::after(PATIENCE)).await {
+            let frame = match future::select(frame, Timer::after(patience)).await {
                 Either::Left((Some(frame), _)) => frame.map_err(|_| StatusCode::BAD_REQUEST)?,
                 Either::Left((None, _)) => return Ok(bytes),
                 Either::Right(_) => return Err(StatusCode::REQUEST_TIMEOUT),
