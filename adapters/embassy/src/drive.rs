@@ -1,0 +1,669 @@
+//! One WebSocket: what reads, what writes and what runs, side by side in one future.
+
+use crate::frame::{Found, Incoming, MAX_HEADER, header_len, write_header};
+use crate::shared::{CallHost, now};
+use crate::{Lent, Server};
+use core::array;
+use core::cell::{Cell, RefCell};
+use core::future::poll_fn;
+use core::ops::Range;
+use core::pin::pin;
+use core::task::{Context, Poll};
+use embassy_futures::join::join_array;
+use embassy_futures::select::{Either, select};
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_time::Timer;
+use embedded_io_async::{Read, Write};
+use wslink_core::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
+use wslink_core::{
+    Blob, Body, CallId, CloseCode, CloseReason, Connection, Cx, Event, Frame, Hello, Hub, Identity,
+    Instant, Memory, OpCode, PeerId, Phase, RpcError, SendError, Service, Verdict,
+};
+
+/// Rounds that are made before other tasks get their turn.
+const ROUNDS: usize = 8;
+
+/// A connection and what runs for it. The parts of its future share it; nothing of it is borrowed
+/// across an await.
+pub(crate) struct Peer<'s, 'm, S, M, const PEERS: usize, const CALLS: usize, R>
+where
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob>,
+    R: RawMutex,
+{
+    server: &'s Server<'m, S, M, PEERS, CALLS, R>,
+    id: PeerId,
+    conn: RefCell<Connection<M>>,
+    slots: [RefCell<Slot<S::Request>>; CALLS],
+    /// One of the parts has done something that others may have waited for.
+    progress: Cell<bool>,
+    /// Counts what was taken to be sent, since that makes room for answers.
+    sent: Cell<u32>,
+    /// Answers that found no room. While there are any, nothing more is read.
+    kept: Cell<usize>,
+    /// What comes in can't be read as frames any more, or need not.
+    deaf: Cell<bool>,
+    opened: Cell<bool>,
+    left: Cell<bool>,
+    /// It is over, and what is queued may still leave until then.
+    until: Cell<Option<Instant>>,
+}
+
+/// A place for a call.
+enum Slot<Q> {
+    Free,
+    Ready(Started, Result<Q, RpcError>),
+    Running(CallId),
+    /// The engine has answered it; what runs is to be dropped.
+    Dropped,
+}
+
+#[derive(Clone, Copy)]
+struct Started {
+    id: CallId,
+    identity: Identity,
+    token: Option<u32>,
+}
+
+/// What a frame leads to when it is no longer borrowed.
+enum Then<Q> {
+    Nothing,
+    /// A hello, with the length of the copy of its arguments.
+    Judge(Option<usize>),
+    Start(Started, Result<Q, RpcError>),
+    Builtin,
+}
+
+/// Drives a WebSocket until it is over. `ahead` is what was read behind the handshake.
+pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
+    peer: &Peer<'_, 'm, S, M, PEERS, CALLS, R>,
+    rx: impl Read,
+    tx: impl Write,
+    buffer: &mut [u8],
+    ahead: Range<usize>,
+    stage: &mut [u8],
+) where
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob, Blobs: Send>,
+    R: RawMutex + Sync,
+    Hub<M>: Send,
+{
+    let mut reading = pin!(peer.read(rx, buffer, ahead));
+    let mut writing = pin!(peer.write(tx, stage));
+    let mut calls = pin!(join_array(array::from_fn::<_, CALLS, _>(|index| peer.run(index))));
+    let mut readable = true;
+    poll_fn(|cx| {
+        for _ in 0..ROUNDS {
+            peer.progress.set(false);
+            // First the wish to be woken, then a look at what there is, so that nothing is missed.
+            peer.server.shared.listen(cx);
+            // They never end.
+            _ = calls.as_mut().poll(cx).is_ready();
+            if readable && reading.as_mut().poll(cx).is_ready() {
+                readable = false;
+                peer.progress.set(true);
+            }
+            if writing.as_mut().poll(cx).is_ready() {
+                peer.poll_events();
+                return Poll::Ready(());
+            }
+            peer.poll_events();
+            if peer.poll_time(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !peer.progress.get() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl<'s, 'm, S, M, const PEERS: usize, const CALLS: usize, R> Peer<'s, 'm, S, M, PEERS, CALLS, R>
+where
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob>,
+    R: RawMutex,
+{
+    pub(crate) fn new(
+        server: &'s Server<'m, S, M, PEERS, CALLS, R>,
+        id: PeerId,
+        conn: Connection<M>,
+    ) -> Self {
+        Self {
+            server,
+            id,
+            conn: RefCell::new(conn),
+            slots: array::from_fn(|_| RefCell::new(Slot::Free)),
+            progress: Cell::new(false),
+            sent: Cell::new(0),
+            kept: Cell::new(0),
+            deaf: Cell::new(false),
+            opened: Cell::new(false),
+            left: Cell::new(false),
+            until: Cell::new(None),
+        }
+    }
+
+    /// Reads frames and hands them to the engine, one in each round.
+    async fn read(&self, mut rx: impl Read, buffer: &mut [u8], ahead: Range<usize>) {
+        let mut incoming = Incoming::new(ahead);
+        loop {
+            if self.deaf.get() {
+                incoming.discard();
+            }
+            // Before a hello was accepted, half of the buffer is kept free for its copy.
+            let window = if self.opened.get() { buffer.len() } else { buffer.len() / 2 };
+            let most = self.server.options.config.limits.frame.into();
+            let found = match self.deaf.get() {
+                true => Found::More,
+                false => incoming.next(buffer, window, most, self.has_room()),
+            };
+            match found {
+                Found::More => {
+                    let room = incoming.room(buffer, window);
+                    match rx.read(room).await {
+                        Ok(0) | Err(_) => {
+                            self.conn.borrow_mut().handle_eof(now());
+                            return;
+                        }
+                        Ok(count) => incoming.fill(count),
+                    }
+                    // Bytes of a message that is not complete are life, too.
+                    self.conn.borrow_mut().handle_alive(now());
+                    self.progress.set(true);
+                }
+                Found::Held => poll_fn(|_| ready_if(self.has_room())).await,
+                Found::Piece { opcode, fin, payload } => {
+                    let end = incoming.end();
+                    let then = self.take(opcode, fin, buffer, payload, end);
+                    self.follow(then, buffer, end).await;
+                    self.turn().await;
+                }
+                Found::Ping(payload) => {
+                    let payload = buffer.get(payload).unwrap_or_default();
+                    _ = self.conn.borrow_mut().handle_frame(now(), Frame::Ping(payload));
+                    self.turn().await;
+                }
+                Found::Pong(payload) => {
+                    let payload = buffer.get(payload).unwrap_or_default();
+                    _ = self.conn.borrow_mut().handle_frame(now(), Frame::Pong(payload));
+                }
+                Found::Close(code) => {
+                    self.deaf.set(true);
+                    _ = self.conn.borrow_mut().handle_frame(now(), Frame::Close(code));
+                    self.turn().await;
+                }
+                Found::TooBig(needed) => {
+                    self.deaf.set(true);
+                    self.conn.borrow_mut().handle_too_big(now(), needed);
+                    self.turn().await;
+                }
+                Found::Violation(code, reason) => {
+                    self.deaf.set(true);
+                    self.conn.borrow_mut().handle_violation(now(), code, reason);
+                    self.turn().await;
+                }
+            }
+        }
+    }
+
+    /// Gives a frame, or a piece of one, to the engine, and decodes what it asks.
+    fn take(
+        &self,
+        opcode: OpCode,
+        fin: bool,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+        end: usize,
+    ) -> Then<S::Request> {
+        let mut conn = self.conn.borrow_mut();
+        if is_ending(conn.phase()) {
+            return Then::Nothing;
+        }
+        let (front, free) = buffer.split_at_mut(end);
+        let payload = front.get_mut(payload).unwrap_or_default();
+        let frame = match opcode {
+            OpCode::Text => Frame::Text { fin, payload },
+            OpCode::Binary => Frame::Binary { fin, payload },
+            _ => Frame::Continuation { fin, payload },
+        };
+        let identity = conn.identity();
+        match conn.handle_frame(now(), frame) {
+            Ok(Some(Event::Hello(hello))) => Then::Judge(copy_args(&hello, free)),
+            Ok(Some(Event::Call(call))) => {
+                let started = Started { id: call.id, identity, token: call.token };
+                Then::Start(started, self.server.service.decode(&call))
+            }
+            Ok(Some(Event::Builtin)) => Then::Builtin,
+            // The engine has answered what a device has no use for.
+            Ok(_) | Err(_) => Then::Nothing,
+        }
+    }
+
+    async fn follow(&self, then: Then<S::Request>, buffer: &[u8], end: usize) {
+        match then {
+            Then::Nothing => {}
+            Then::Judge(len) => {
+                let args = len
+                    .and_then(|len| buffer.get(end..end + len))
+                    .and_then(|args| Value::check_msgpack(args, MAX_DEPTH).ok());
+                let hello = Hello::new(args, None).expecting(&self.server.options.secret);
+                let verdict = self.server.service.authorize(&hello).await;
+                self.judge(verdict);
+            }
+            Then::Start(started, request) => {
+                let free = self.slots.iter().find(|it| matches!(*it.borrow(), Slot::Free));
+                // There is one: the frame would not have been taken otherwise.
+                if let Some(slot) = free {
+                    *slot.borrow_mut() = Slot::Ready(started, request);
+                }
+            }
+            Then::Builtin => {
+                let mut conn = self.conn.borrow_mut();
+                self.server.shared.hub(|hub| conn.handle_builtin(now(), hub));
+                drop(conn);
+                self.tell_listened();
+            }
+        }
+    }
+
+    fn judge(&self, verdict: Verdict) {
+        let mut conn = self.conn.borrow_mut();
+        let result = self.server.shared.hub(|hub| conn.authorize(now(), hub, verdict));
+        drop(conn);
+        if result.is_ok() && verdict.identity().is_some() && !self.opened.replace(true) {
+            self.server.service.opened(self.id);
+            self.tell_listened();
+        }
+    }
+
+    /// Whether a message can be dealt with now, if only to be passed over.
+    fn has_room(&self) -> bool {
+        let conn = self.conn.borrow();
+        let is_free = |slot: &RefCell<_>| matches!(*slot.borrow(), Slot::Free);
+        is_ending(conn.phase())
+            || conn.has_room() && self.kept.get() == 0 && self.slots.iter().any(is_free)
+    }
+
+    /// Lets the others act on what has happened.
+    async fn turn(&self) {
+        let mut waited = false;
+        poll_fn(|_| {
+            self.progress.set(true);
+            ready_if(core::mem::replace(&mut waited, true))
+        })
+        .await;
+    }
+
+    /// Writes what the engine has to send, until it is over and all has left.
+    async fn write(&self, mut tx: impl Write, stage: &mut [u8]) {
+        loop {
+            let len = poll_fn(|_| match self.fill(stage) {
+                0 if self.is_over() => Poll::Ready(0),
+                0 => Poll::Pending,
+                len => Poll::Ready(len),
+            })
+            .await;
+            if len == 0 {
+                return;
+            }
+            self.progress.set(true);
+            let mut rest = stage.get(..len).unwrap_or_default();
+            while !rest.is_empty() {
+                let written = {
+                    let mut write = pin!(tx.write(rest));
+                    poll_fn(|cx| {
+                        let polled = write.as_mut().poll(cx);
+                        let mut conn = self.conn.borrow_mut();
+                        match polled {
+                            Poll::Pending => conn.handle_blocked(now()),
+                            Poll::Ready(_) => conn.handle_written(now()),
+                        }
+                        polled
+                    })
+                    .await
+                };
+                match written {
+                    Ok(count @ 1..) => rest = rest.get(count..).unwrap_or_default(),
+                    Ok(0) | Err(_) => {
+                        self.conn.borrow_mut().handle_eof(now());
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies frames to the stage, whole ones as long as they fit, and tells how many bytes.
+    fn fill(&self, stage: &mut [u8]) -> usize {
+        let mut len = 0;
+        loop {
+            // The lock is given back for blobs that are made on the fly: that is the user's code,
+            // and may take its time.
+            let mut later = None;
+            let more = self.server.shared.hub(|hub| {
+                let mut conn = self.conn.borrow_mut();
+                while later.is_none() {
+                    let now = now();
+                    let Some(transmit) = conn.poll_transmit(now, hub) else { return false };
+                    let room = stage.get_mut(len..).unwrap_or_default();
+                    let starts = transmit.taken == 0;
+                    let header = if starts { header_len(transmit.len) } else { 0 };
+                    let fits = header + (transmit.len - transmit.taken) <= room.len();
+                    // What does not fit waits until the stage is empty, and goes in pieces then.
+                    if len > 0 && !fits || room.len() <= header {
+                        return false;
+                    }
+                    if starts {
+                        let mut bytes = [0; MAX_HEADER];
+                        let (opcode, fin) = (transmit.opcode, transmit.fin);
+                        let count = write_header(opcode, fin, transmit.len, &mut bytes);
+                        room[..count].copy_from_slice(&bytes[..count]);
+                    }
+                    let room = &mut room[header..];
+                    let mut count = copy(transmit.head, room);
+                    let room = &mut room[count..];
+                    if count == transmit.head.len() {
+                        match transmit.body {
+                            Body::Bytes(bytes) => count += copy(bytes, room),
+                            Body::Blob { blob, offset, len: most } => {
+                                let part = most.min(room.len());
+                                let at = len + header + count;
+                                later = (part > 0).then(|| (blob.clone(), offset, at..at + part));
+                                count += part;
+                            }
+                            _ => {}
+                        }
+                    }
+                    len += header + count;
+                    if conn.advance(now, count).is_err() {
+                        return false;
+                    }
+                    self.sent.set(self.sent.get().wrapping_add(1));
+                }
+                true
+            });
+            if let Some((blob, offset, range)) = later {
+                read_blob(&blob, offset, stage.get_mut(range).unwrap_or_default());
+            }
+            if !more {
+                return len;
+            }
+        }
+    }
+
+    /// Nothing follows what has been sent.
+    fn is_over(&self) -> bool {
+        match self.conn.borrow().phase() {
+            Phase::Closed => true,
+            Phase::Closing => self.deaf.get(),
+            _ => false,
+        }
+    }
+
+    /// Runs the calls of one place, one after the other.
+    async fn run(&self, index: usize)
+    where
+        M: Memory<Blobs: Send>,
+        R: Sync,
+        Hub<M>: Send,
+    {
+        loop {
+            let (started, request) = poll_fn(|_| match self.start(index) {
+                Some(call) => Poll::Ready(call),
+                None => Poll::Pending,
+            })
+            .await;
+            self.progress.set(true);
+            let host = CallHost::new(&self.server.shared);
+            let answer = match request {
+                Err(error) => Some(Err(error)),
+                Ok(request) => {
+                    let cx = Cx::new(self.id, started.token, &host);
+                    let cx = cx.with_identity(started.identity);
+                    let call = self.server.service.call(cx, request);
+                    match select(poll_fn(|_| self.poll_dropped(index)), call).await {
+                        Either::First(()) => None,
+                        Either::Second(answer) => Some(answer),
+                    }
+                }
+            };
+            if let Some(answer) = answer {
+                self.answer(index, started.id, answer, host.into_blobs()).await;
+            }
+            *self.slots[index].borrow_mut() = Slot::Free;
+            self.progress.set(true);
+        }
+    }
+
+    fn start(&self, index: usize) -> Option<(Started, Result<S::Request, RpcError>)> {
+        let slot = &mut *self.slots[index].borrow_mut();
+        match core::mem::replace(slot, Slot::Free) {
+            Slot::Ready(started, request) => {
+                *slot = Slot::Running(started.id);
+                Some((started, request))
+            }
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    fn poll_dropped(&self, index: usize) -> Poll<()> {
+        ready_if(matches!(*self.slots[index].borrow(), Slot::Dropped))
+    }
+
+    /// Gives an answer to the engine as soon as there is room.
+    async fn answer(
+        &self,
+        index: usize,
+        id: CallId,
+        answer: Result<S::Reply, RpcError>,
+        mut blobs: M::Blobs,
+    ) {
+        let mut tried = None;
+        let mut kept = Kept { count: &self.kept, counts: false };
+        poll_fn(|_| {
+            if self.poll_dropped(index).is_ready() {
+                return Poll::Ready(());
+            }
+            // There may be room when something was sent.
+            if tried == Some(self.sent.get()) {
+                return Poll::Pending;
+            }
+            tried = Some(self.sent.get());
+            let mut conn = self.conn.borrow_mut();
+            let result = match &answer {
+                Err(error) => conn.fail(id, error),
+                Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, id, reply, &mut blobs)),
+            };
+            if let Err(SendError::Full(_)) = result {
+                kept.count_in();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// What happened that no frame brought.
+    fn poll_events(&self) {
+        loop {
+            let event = self.conn.borrow_mut().poll_event();
+            let Some(event) = event else { return };
+            self.progress.set(true);
+            match event {
+                Event::Expired(call) | Event::Cancelled(call) => self.drop_call(call),
+                Event::Lagged { topic, missed } => {
+                    self.server.service.lagged(self.id, topic, missed);
+                }
+                Event::Closed(reason) => {
+                    let lost = matches!(reason, CloseReason::Eof | CloseReason::Timeout(_));
+                    let grace = self.server.options.config.deadlines.close;
+                    self.until.set(Some(if lost { now() } else { now() + grace }));
+                    self.leave(reason);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn drop_call(&self, call: CallId) {
+        for slot in &self.slots {
+            let slot = &mut *slot.borrow_mut();
+            match slot {
+                Slot::Running(id) if *id == call => *slot = Slot::Dropped,
+                Slot::Ready(started, _) if started.id == call => *slot = Slot::Free,
+                _ => {}
+            }
+        }
+    }
+
+    /// Ready when what is over has had its time.
+    fn poll_time(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = now();
+        let next = match self.until.get() {
+            Some(until) if until <= now => return Poll::Ready(()),
+            Some(until) => Some(until),
+            None => self.conn.borrow().poll_timeout(),
+        };
+        let Some(next) = next else { return Poll::Pending };
+        let at = embassy_time::Instant::from_millis(next.as_millis().min(u64::MAX >> 24));
+        // It is set anew in each round, and costs nothing but its place in the queue.
+        if next <= now || pin!(Timer::at(at)).poll(cx).is_ready() {
+            self.conn.borrow_mut().handle_timeout(now.max(next));
+            self.progress.set(true);
+        }
+        Poll::Pending
+    }
+
+    /// Tells the service which topics have got their first listener, or lost their last one.
+    fn tell_listened(&self) {
+        while let Some((topic, listened)) = self.server.shared.hub(Hub::poll_listened) {
+            self.server.service.listened(topic, listened);
+        }
+    }
+
+    fn leave(&self, reason: CloseReason) {
+        if self.left.replace(true) {
+            return;
+        }
+        let mut conn = self.conn.borrow_mut();
+        self.server.shared.hub(|hub| conn.leave(hub));
+        drop(conn);
+        if self.opened.get() {
+            self.server.service.closed(self.id, reason);
+            self.tell_listened();
+        }
+    }
+}
+
+/// However a connection ends, also when its future was dropped.
+impl<'m, S, M, const PEERS: usize, const CALLS: usize, R> Drop
+    for Peer<'_, 'm, S, M, PEERS, CALLS, R>
+where
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob>,
+    R: RawMutex,
+{
+    fn drop(&mut self) {
+        let dropped = CloseReason::Local(CloseCode::GoingAway);
+        let reason = self.conn.borrow().closed().unwrap_or(dropped);
+        self.leave(reason);
+    }
+}
+
+/// Counts an answer that waits for room, as long as it does.
+struct Kept<'a> {
+    count: &'a Cell<usize>,
+    counts: bool,
+}
+
+impl Kept<'_> {
+    fn count_in(&mut self) {
+        if !core::mem::replace(&mut self.counts, true) {
+            self.count.set(self.count.get() + 1);
+        }
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if self.counts {
+            self.count.set(self.count.get() - 1);
+        }
+    }
+}
+
+/// Our Close is on its way: of what still comes only the peer's counts.
+const fn is_ending(phase: Phase) -> bool {
+    matches!(phase, Phase::Draining | Phase::Closing | Phase::Closed)
+}
+
+const fn ready_if(ready: bool) -> Poll<()> {
+    if ready { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// Copies as much as there is room for, and tells how much.
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let count = from.len().min(to.len());
+    to[..count].copy_from_slice(&from[..count]);
+    count
+}
+
+fn read_blob<B: Blob>(blob: &B, mut offset: u64, mut into: &mut [u8]) {
+    while !into.is_empty() {
+        let count = blob.read(offset, into).min(into.len());
+        if count == 0 {
+            // It is shorter than it said, and its length was announced.
+            return into.fill(0);
+        }
+        offset += count as u64;
+        into = into.split_at_mut(count).1;
+    }
+}
+
+/// Copies a hello's arguments to where they outlive its frame, as MessagePack in either dialect,
+/// and tells their length.
+///
+/// `None` where there are none, or where they are too much to be a hello.
+fn copy_args(hello: &Hello<'_>, to: &mut [u8]) -> Option<usize> {
+    let args = hello.args()?;
+    let mut writer = Writer::new(Dialect::V2, to, 0, &|_| None);
+    copy_value(args, &mut writer, MAX_DEPTH)?;
+    Some(writer.finish().ok()?.len as usize)
+}
+
+fn copy_value(value: Value<'_>, writer: &mut Writer<'_>, depth: usize) -> Option<()> {
+    match value.reader().next().ok()? {
+        Token::Bool(value) => writer.bool(value),
+        Token::Int(value) => writer.int(value),
+        Token::Uint(value) => writer.uint(value),
+        Token::Float(value) => writer.float(value),
+        Token::Str(value) => writer.str(value),
+        Token::Bytes(value) => writer.bytes(value),
+        Token::Seq(_) => {
+            let depth = depth.checked_sub(1)?;
+            let open = writer.begin_seq(Some(value.items().count())).ok()?;
+            for item in value.items() {
+                copy_value(item, writer, depth)?;
+            }
+            writer.end(open).ok()?;
+        }
+        Token::Map(_) => {
+            let depth = depth.checked_sub(1)?;
+            let open = writer.begin_map(Some(value.entries().count())).ok()?;
+            for (key, value) in value.entries() {
+                writer.key(key);
+                copy_value(value, writer, depth)?;
+            }
+            writer.end(open).ok()?;
+        }
+        _ => writer.null(),
+    }
+    Some(())
+}

@@ -1,0 +1,288 @@
+//! The HTTP side: pages out of flash, and the way to the WebSocket.
+
+use crate::options::{Options, Origins, Page};
+use core::fmt::Write as _;
+use core::ops::Range;
+use embedded_io_async::{Read, Write};
+use heapless::String;
+use httparse::{EMPTY_HEADER, Header, Request, Status};
+
+/// Headers of a request; browsers send about 15.
+const HEADERS: usize = 32;
+
+/// What is answered to a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer<'o> {
+    /// The WebSocket, with its accept key.
+    Upgrade([u8; 28]),
+    /// A page; its head only, or that it has not changed.
+    Page {
+        page: &'o Page<'o>,
+        send: Send,
+    },
+    Refusal(Refusal),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Send {
+    All,
+    Head,
+    NotModified,
+}
+
+/// An answer that says what was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Code and name.
+    status: &'static str,
+    /// Further headers, each with its end of line.
+    headers: &'static str,
+    /// Why.
+    text: &'static str,
+    head_only: bool,
+}
+
+impl Refusal {
+    const fn new(status: &'static str, text: &'static str) -> Self {
+        Self { status, headers: "", text, head_only: false }
+    }
+
+    const fn with(self, headers: &'static str) -> Self {
+        Self { headers, ..self }
+    }
+
+    pub(crate) const FULL: Self =
+        Self::new("503 Service Unavailable", "too many clients").with("Retry-After: 5\r\n");
+    const MALFORMED: Self = Self::new("400 Bad Request", "this is not HTTP/1.1");
+    const TOO_LARGE: Self =
+        Self::new("431 Request Header Fields Too Large", "the head of the request is too large");
+    const NOT_FOUND: Self = Self::new("404 Not Found", "not found");
+    const NO_PAGE_METHOD: Self =
+        Self::new("405 Method Not Allowed", "only GET and HEAD").with("Allow: GET, HEAD\r\n");
+    const NO_UPGRADE_METHOD: Self =
+        Self::new("405 Method Not Allowed", "only GET").with("Allow: GET\r\n");
+    const NO_UPGRADE: Self =
+        Self::new("426 Upgrade Required", "this is a WebSocket").with("Upgrade: websocket\r\n");
+    const VERSION: Self = Self::new("426 Upgrade Required", "WebSocket version 13 only")
+        .with("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    const NO_KEY: Self = Self::new("400 Bad Request", "no Sec-WebSocket-Key");
+    const NO_HOST: Self = Self::new("400 Bad Request", "no Host");
+    const ORIGIN: Self = Self::new("403 Forbidden", "not from this origin");
+}
+
+/// Reads the head of a request, and tells what is behind it in the buffer and what to answer;
+/// `None` if the peer went away.
+pub(crate) async fn read_request<'o, R: Read>(
+    rx: &mut R,
+    buffer: &mut [u8],
+    options: &Options<'o>,
+) -> Option<(Range<usize>, Answer<'o>)> {
+    let mut len = 0;
+    loop {
+        match rx.read(buffer.get_mut(len..)?).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => len += count,
+        }
+        let head = buffer.get(..len)?;
+        if let Some((end, answer)) = parse(head, options) {
+            return Some((end..len, answer));
+        }
+        if len == buffer.len() {
+            return Some((len..len, Answer::Refusal(Refusal::TOO_LARGE)));
+        }
+    }
+}
+
+/// The length of a request's head, and what to answer; `None` if it is not complete.
+fn parse<'o>(bytes: &[u8], options: &Options<'o>) -> Option<(usize, Answer<'o>)> {
+    let mut headers = [EMPTY_HEADER; HEADERS];
+    let mut request = Request::new(&mut headers);
+    let refusal = match request.parse(bytes) {
+        Ok(Status::Partial) => return None,
+        Ok(Status::Complete(len)) => return Some((len, answer(&request, options))),
+        Err(httparse::Error::TooManyHeaders) => Refusal::TOO_LARGE,
+        Err(_) => Refusal::MALFORMED,
+    };
+    Some((bytes.len(), Answer::Refusal(refusal)))
+}
+
+fn answer<'o>(request: &Request<'_, '_>, options: &Options<'o>) -> Answer<'o> {
+    let target = request.path.unwrap_or_default();
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let method = request.method.unwrap_or_default();
+    let is_head = method == "HEAD";
+    let page = options.pages.iter().find(|page| page.path() == path);
+    let is_ws = options.paths.contains(&path);
+    let refusal = if is_ws && (page.is_none() || wants_upgrade(request.headers)) {
+        match upgrade(request, method, options) {
+            Ok(accept) => return Answer::Upgrade(accept),
+            Err(refusal) => refusal,
+        }
+    } else {
+        match page {
+            Some(page) if is_head || method == "GET" => {
+                let send = match (page.etag(), value(request.headers, "If-None-Match")) {
+                    (Some(etag), Some(known)) if is_known(etag, known) => Send::NotModified,
+                    _ if is_head => Send::Head,
+                    _ => Send::All,
+                };
+                return Answer::Page { page, send };
+            }
+            Some(_) => Refusal::NO_PAGE_METHOD,
+            None => Refusal::NOT_FOUND,
+        }
+    };
+    Answer::Refusal(Refusal { head_only: is_head, ..refusal })
+}
+
+fn upgrade(
+    request: &Request<'_, '_>,
+    method: &str,
+    options: &Options<'_>,
+) -> Result<[u8; 28], Refusal> {
+    if method != "GET" {
+        return Err(Refusal::NO_UPGRADE_METHOD);
+    }
+    if !wants_upgrade(request.headers) {
+        return Err(Refusal::NO_UPGRADE);
+    }
+    if request.version != Some(1) {
+        return Err(Refusal::MALFORMED);
+    }
+    if value(request.headers, "Sec-WebSocket-Version") != Some("13") {
+        return Err(Refusal::VERSION);
+    }
+    let key = value(request.headers, "Sec-WebSocket-Key").unwrap_or_default();
+    // 16 bytes in base64.
+    if key.len() != 24 {
+        return Err(Refusal::NO_KEY);
+    }
+    let host = value(request.headers, "Host").ok_or(Refusal::NO_HOST)?;
+    if let Some(origin) = value(request.headers, "Origin")
+        && !is_allowed(origin, host, options.origins)
+    {
+        return Err(Refusal::ORIGIN);
+    }
+    Ok(accept(key))
+}
+
+fn is_allowed(origin: &str, host: &str, origins: Origins<'_>) -> bool {
+    let is_same = || origin.split_once("://").is_some_and(|(_, it)| it.eq_ignore_ascii_case(host));
+    match origins {
+        Origins::SameHost => is_same(),
+        Origins::Also(others) => {
+            is_same() || others.iter().any(|it| it.eq_ignore_ascii_case(origin))
+        }
+        Origins::Any => true,
+    }
+}
+
+/// Whether a client asks to leave HTTP for a WebSocket; Firefox says `keep-alive, Upgrade`.
+fn wants_upgrade(headers: &[Header<'_>]) -> bool {
+    let names = |header: &str, word: &str| {
+        values(headers, header)
+            .any(|value| value.split(',').any(|it| it.trim().eq_ignore_ascii_case(word)))
+    };
+    names("Upgrade", "websocket") && names("Connection", "upgrade")
+}
+
+/// Whether a page is among those that the client has: `"a", W/"b"` or `*`.
+fn is_known(etag: &str, known: &str) -> bool {
+    known.split(',').map(str::trim).any(|it| {
+        let quoted = it.strip_prefix("W/").unwrap_or(it);
+        let bare = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+        it == "*" || bare == Some(etag)
+    })
+}
+
+fn value<'h>(headers: &[Header<'h>], name: &str) -> Option<&'h str> {
+    values(headers, name).next()
+}
+
+fn values<'h>(headers: &[Header<'h>], name: &str) -> impl Iterator<Item = &'h str> {
+    let named = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+    named.filter_map(|header| core::str::from_utf8(header.value).ok()).map(str::trim)
+}
+
+/// The accept key of RFC 6455 §4.2.2: the digest of the key and a constant, in base64.
+fn accept(key: &str) -> [u8; 28] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut sha1 = sha1_smol::Sha1::new();
+    sha1.update(key.as_bytes());
+    sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let mut out = [b'='; 28];
+    for (bytes, digits) in sha1.digest().bytes().chunks(3).zip(out.chunks_mut(4)) {
+        let mut group = [0; 4];
+        group[1..=bytes.len()].copy_from_slice(bytes);
+        let group = u32::from_be_bytes(group);
+        for (nth, digit) in digits.iter_mut().take(bytes.len() + 1).enumerate() {
+            *digit = DIGITS[(group >> (18 - 6 * nth) & 63) as usize];
+        }
+    }
+    out
+}
+
+/// Sends what answers a request. Pages and refusals end their connection: a device has few
+/// sockets.
+pub(crate) async fn respond<W: Write>(tx: &mut W, answer: Answer<'_>) -> Result<(), W::Error> {
+    match answer {
+        Answer::Upgrade(accept) => {
+            tx.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ").await?;
+            tx.write_all(&accept).await?;
+            tx.write_all(b"\r\n\r\n").await
+        }
+        Answer::Page { page, send } => {
+            let status = match send {
+                Send::NotModified => "304 Not Modified",
+                Send::All | Send::Head => "200 OK",
+            };
+            begin(tx, status).await?;
+            header(tx, "Content-Type: ", Some(page.content_type())).await?;
+            header(tx, "Content-Encoding: ", page.encoding()).await?;
+            if let Some(etag) = page.etag() {
+                tx.write_all(b"ETag: \"").await?;
+                tx.write_all(etag.as_bytes()).await?;
+                tx.write_all(b"\"\r\n").await?;
+            }
+            header(tx, "Cache-Control: ", Some("no-cache")).await?;
+            match send {
+                Send::All => end(tx, Some(page.body.len()), page.body).await,
+                Send::Head => end(tx, Some(page.body.len()), &[]).await,
+                Send::NotModified => end(tx, None, &[]).await,
+            }
+        }
+        Answer::Refusal(Refusal { status, headers, text, head_only }) => {
+            begin(tx, status).await?;
+            tx.write_all(headers.as_bytes()).await?;
+            header(tx, "Content-Type: ", Some("text/plain; charset=utf-8")).await?;
+            end(tx, Some(text.len() + 1), &[]).await?;
+            if head_only {
+                return Ok(());
+            }
+            tx.write_all(text.as_bytes()).await?;
+            tx.write_all(b"\n").await
+        }
+    }
+}
+
+async fn begin<W: Write>(tx: &mut W, status: &str) -> Result<(), W::Error> {
+    header(tx, "HTTP/1.1 ", Some(status)).await
+}
+
+async fn header<W: Write>(tx: &mut W, name: &str, value: Option<&str>) -> Result<(), W::Error> {
+    let Some(value) = value else { return Ok(()) };
+    tx.write_all(name.as_bytes()).await?;
+    tx.write_all(value.as_bytes()).await?;
+    tx.write_all(b"\r\n").await
+}
+
+async fn end<W: Write>(tx: &mut W, len: Option<usize>, body: &[u8]) -> Result<(), W::Error> {
+    if let Some(len) = len {
+        let mut number = String::<20>::new();
+        // 20 digits fit.
+        _ = write!(number, "{len}");
+        header(tx, "Content-Length: ", Some(&number)).await?;
+    }
+    tx.write_all(b"Connection: close\r\n\r\n").await?;
+    tx.write_all(body).await
+}

@@ -1,0 +1,155 @@
+//! A server: a service, its hub, and how it behaves.
+
+use crate::drive::{self, Peer};
+use crate::http::{self, Answer, Refusal};
+use crate::shared::{Shared, now};
+use crate::{Lent, Options, Pool};
+use core::fmt;
+use core::time::Duration;
+use embassy_futures::select::{Either, select};
+use embassy_sync::blocking_mutex::raw::{CriticalSectionRawMutex, RawMutex};
+use embassy_time::Timer;
+use embedded_io_async::{Read, Write};
+use wslink_core::{
+    Api, Buffers, Connection, Hub, HubBuffers, LimitExceeded, Memory, Publications, Service,
+};
+
+/// Runs a [`Service`] on connections that it is given.
+///
+/// `M` says how large the tables are (a [`Fixed`](wslink_core::Fixed) of [`Lent`]), `PEERS` how
+/// many WebSockets there can be, `CALLS` how many calls of one of them can run side by side, and
+/// `R` what protects the hub: what publishes from interrupts or from several executors needs the
+/// critical section.
+pub struct Server<
+    'm,
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob>,
+    const PEERS: usize,
+    const CALLS: usize,
+    R: RawMutex = CriticalSectionRawMutex,
+> {
+    pub(crate) service: S,
+    pub(crate) options: Options<'m>,
+    pub(crate) shared: Shared<'m, M, R, PEERS>,
+    pool: &'m Pool<'m, PEERS>,
+}
+
+impl<'m, S, M, const PEERS: usize, const CALLS: usize, R> Server<'m, S, M, PEERS, CALLS, R>
+where
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob, Blobs: Send>,
+    R: RawMutex + Sync,
+    Hub<M>: Send,
+{
+    /// A server without connections.
+    ///
+    /// # Errors
+    /// If the tables of `M` cannot hold the topics of the service and one more.
+    pub fn new(
+        service: S,
+        options: Options<'m>,
+        pool: &'m Pool<'m, PEERS>,
+        hub: HubBuffers<&'m mut [u8]>,
+    ) -> Result<Self, LimitExceeded> {
+        let buffers = HubBuffers {
+            publications: Lent::from(hub.publications),
+            retained: Lent::from(hub.retained),
+        };
+        let hub = Hub::new(options.hub, S::TOPICS, (options.entropy)(), buffers)?;
+        Ok(Self { service, options, shared: Shared::new(hub), pool })
+    }
+
+    /// The service.
+    pub const fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// The way into the hub, for futures that publish on their own.
+    pub fn publications(&self) -> Publications<'_, S::Blob> {
+        Publications::new(&self.shared)
+    }
+
+    /// Serves one connection until it is over: a page, or a WebSocket. Close it then; what the peer
+    /// still sends is best read and thrown away for a moment, so that it sees the end of what was
+    /// written to it.
+    ///
+    /// `frame` holds the head of the request, and later what was read and not looked at. Frames
+    /// that fit it are handled in place; it should be at least
+    /// [`Limits::max_msg_size`](wslink_core::Limits::max_msg_size) and 14 bytes long, and 1 KiB for
+    /// the heads that browsers send.
+    ///
+    /// Nothing is flushed: `tx` has to send by itself what was written to it, as TCP does.
+    pub async fn serve<T: Read, U: Write>(&self, mut rx: T, mut tx: U, frame: &mut [u8]) {
+        // A peer that never asks is no better than one that never says hello.
+        let patience = to_embassy(self.options.config.deadlines.hello);
+        let request = http::read_request(&mut rx, frame, &self.options);
+        let Either::First(Some((rest, mut answer))) = select(request, Timer::after(patience)).await
+        else {
+            return;
+        };
+        let mut taken = None;
+        if let Answer::Upgrade(_) = answer {
+            taken = self.pool.take();
+            if taken.is_none() {
+                answer = Answer::Refusal(Refusal::FULL);
+            }
+        }
+        // A page is sent in pieces, and each piece is a sign of life.
+        let patience = to_embassy(self.options.config.deadlines.write);
+        let responded = http::respond(&mut Patient { tx: &mut tx, patience }, answer).await;
+        let (Ok(()), Some(taken)) = (responded, taken) else { return };
+        let mut stage = taken.stage;
+        let buffers = Buffers { receive: taken.receive, transmit: taken.transmit };
+        let mut config = self.options.config;
+        config.limits.calls = config.limits.calls.min(u16::try_from(CALLS).unwrap_or(u16::MAX));
+        let id = self.shared.hub(Hub::next_peer);
+        let (api, entropy) = (Api::of::<S>(), (self.options.entropy)());
+        let Ok(connection) = Connection::accept(config, api, buffers, id, entropy, now()) else {
+            return;
+        };
+        let peer = Peer::new(self, id, connection);
+        drive::drive(&peer, rx, tx, frame, rest, stage.as_mut()).await;
+    }
+}
+
+impl<'m, S, M, const PEERS: usize, const CALLS: usize, R> fmt::Debug
+    for Server<'m, S, M, PEERS, CALLS, R>
+where
+    S: Service,
+    M: Memory<Buffer = Lent<'m>, Blob = S::Blob>,
+    R: RawMutex,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn to_embassy(duration: Duration) -> embassy_time::Duration {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // A year is as good as never, and cannot overflow.
+    embassy_time::Duration::from_millis(millis.min(365 * 24 * 3_600_000))
+}
+
+/// A writer that gives up when nothing was taken for a while.
+struct Patient<U> {
+    tx: U,
+    patience: embassy_time::Duration,
+}
+
+impl<U: embedded_io_async::ErrorType> embedded_io_async::ErrorType for Patient<U> {
+    type Error = embedded_io_async::ErrorKind;
+}
+
+impl<U: Write> Write for Patient<U> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+        match select(self.tx.write(bytes), Timer::after(self.patience)).await {
+            Either::First(Ok(count)) => Ok(count),
+            Either::First(Err(_)) => Err(embedded_io_async::ErrorKind::Other),
+            Either::Second(()) => Err(embedded_io_async::ErrorKind::TimedOut),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! What all connections of a server share: the hub, and who waits for news of it.
+
+use crate::Lent;
+use core::cell::{Cell, RefCell};
+use core::task::Context;
+use core::time::Duration;
+use embassy_sync::blocking_mutex::Mutex;
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_sync::waitqueue::MultiWakerRegistration;
+use wslink_core::{
+    Attachment, Audience, Blob, Encode, Host, Hub, Instant, Limit, LimitExceeded, Memory, Publish,
+    PublishError, Table,
+};
+
+/// The clock of all connections.
+pub(crate) fn now() -> Instant {
+    Instant::from_millis(embassy_time::Instant::now().as_millis())
+}
+
+/// The hub behind a lock that is held for as long as it takes to encode a publication or to copy a
+/// frame, and never across an await.
+pub(crate) struct Shared<'m, M: Memory<Buffer = Lent<'m>>, R: RawMutex, const PEERS: usize>(
+    Mutex<R, RefCell<Inner<'m, M, PEERS>>>,
+);
+
+struct Inner<'m, M: Memory<Buffer = Lent<'m>>, const PEERS: usize> {
+    hub: Hub<M>,
+    waiting: MultiWakerRegistration<PEERS>,
+}
+
+impl<'m, M: Memory<Buffer = Lent<'m>>, R: RawMutex, const PEERS: usize> Shared<'m, M, R, PEERS> {
+    pub(crate) const fn new(hub: Hub<M>) -> Self {
+        let waiting = MultiWakerRegistration::new();
+        Self(Mutex::new(RefCell::new(Inner { hub, waiting })))
+    }
+
+    /// Runs `with` on the hub, under the lock.
+    pub(crate) fn hub<T>(&self, with: impl FnOnce(&mut Hub<M>) -> T) -> T {
+        self.0.lock(|inner| with(&mut inner.borrow_mut().hub))
+    }
+
+    /// Wakes the task at the next publication.
+    pub(crate) fn listen(&self, cx: &Context<'_>) {
+        self.0.lock(|inner| inner.borrow_mut().waiting.register(cx.waker()));
+    }
+}
+
+impl<'m, M, R, const PEERS: usize> Publish<M::Blob> for Shared<'m, M, R, PEERS>
+where
+    M: Memory<Buffer = Lent<'m>>,
+    R: RawMutex + Sync,
+    Hub<M>: Send,
+{
+    fn publish(
+        &self,
+        topic: &'static str,
+        audience: Audience,
+        blobs: &[M::Blob],
+        encode: &Encode<'_>,
+    ) -> Result<(), PublishError> {
+        self.0.lock(|inner| {
+            let inner = &mut *inner.borrow_mut();
+            inner.hub.publish(topic, audience, blobs, encode)?;
+            inner.waiting.wake();
+            Ok(())
+        })
+    }
+}
+
+/// What a running call reaches through its `Cx`.
+pub(crate) struct CallHost<'s, 'm, M: Memory<Buffer = Lent<'m>>, R: RawMutex, const PEERS: usize> {
+    shared: &'s Shared<'m, M, R, PEERS>,
+    blobs: Mutex<R, RefCell<M::Blobs>>,
+    /// When progress may be told next.
+    progress_at: Mutex<R, Cell<Instant>>,
+}
+
+/// Least time between two tellings of a call's progress.
+const PROGRESS: Duration = Duration::from_millis(50);
+
+impl<'s, 'm, M, R, const PEERS: usize> CallHost<'s, 'm, M, R, PEERS>
+where
+    M: Memory<Buffer = Lent<'m>>,
+    R: RawMutex,
+{
+    pub(crate) fn new(shared: &'s Shared<'m, M, R, PEERS>) -> Self {
+        let progress_at = Mutex::new(Cell::new(Instant::default()));
+        Self { shared, blobs: Mutex::new(RefCell::default()), progress_at }
+    }
+
+    pub(crate) fn into_blobs(self) -> M::Blobs {
+        self.blobs.into_inner().into_inner()
+    }
+}
+
+impl<'m, M, R, const PEERS: usize> Publish<M::Blob> for CallHost<'_, 'm, M, R, PEERS>
+where
+    M: Memory<Buffer = Lent<'m>, Blobs: Send>,
+    R: RawMutex + Sync,
+    Hub<M>: Send,
+{
+    fn publish(
+        &self,
+        topic: &'static str,
+        audience: Audience,
+        blobs: &[M::Blob],
+        encode: &Encode<'_>,
+    ) -> Result<(), PublishError> {
+        self.shared.publish(topic, audience, blobs, encode)
+    }
+}
+
+impl<'m, M, R, const PEERS: usize> Host<M::Blob> for CallHost<'_, 'm, M, R, PEERS>
+where
+    M: Memory<Buffer = Lent<'m>, Blobs: Send>,
+    M::Blob: Blob,
+    R: RawMutex + Sync,
+    Hub<M>: Send,
+{
+    fn attach(&self, blob: M::Blob) -> Result<Attachment, LimitExceeded> {
+        self.blobs.lock(|blobs| {
+            let mut blobs = blobs.borrow_mut();
+            let (index, available) = (blobs.as_ref().len(), blobs.capacity() as u64);
+            blobs.push(blob).map_err(|_| LimitExceeded {
+                limit: Limit::Attachments,
+                needed: index as u64 + 1,
+                available,
+            })?;
+            Ok(Attachment::nth(index as u32))
+        })
+    }
+
+    fn is_progress_due(&self, last: bool) -> bool {
+        let now = now();
+        self.progress_at.lock(|at| {
+            let due = now >= at.get();
+            if due {
+                at.set(now + PROGRESS);
+            }
+            due || last
+        })
+    }
+}
