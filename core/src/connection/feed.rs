@@ -203,7 +203,7 @@ impl<M: Memory> Feed<M> {
         self.catch_up(hub)?;
         self.current = match self.next_retained(dialect, hub) {
             Some(current) => Some(current),
-            None => match self.next_deferred(now, dialect, hub) {
+            None => match self.next_deferred(now, dialect, hub)? {
                 Some(current) => Some(current),
                 None => self.next_in_ring(now, dialect, hub)?,
             },
@@ -242,6 +242,12 @@ impl<M: Memory> Feed<M> {
                 continue;
             }
             let Some(number) = hub.retained(topic) else { continue };
+            // A newer value than the peer's interest is one of many: it comes in its turn, if the
+            // ring still has it.
+            let oldest = hub.states().get(usize::from(topic)).map_or(0, |state| state.oldest);
+            if number >= heard.joined_at && number >= oldest {
+                continue;
+            }
             let place = Place::Retained { topic, number };
             if hub.view(place, dialect, self.peer).is_some() {
                 heard.seen = heard.seen.max(number + 1);
@@ -256,21 +262,39 @@ impl<M: Memory> Feed<M> {
         None
     }
 
-    fn next_deferred(&mut self, now: Instant, dialect: Dialect, hub: &Hub<M>) -> Option<Current> {
-        for (heard, state) in self.topics.as_mut().iter_mut().zip(hub.states()) {
+    fn next_deferred(
+        &mut self,
+        now: Instant,
+        dialect: Dialect,
+        hub: &Hub<M>,
+    ) -> Result<Option<Current>, Behind> {
+        for (topic, state) in hub.states().iter().enumerate() {
+            let Some(heard) = self.topics.as_mut().get_mut(topic) else { break };
             if !heard.deferred || heard.next_at > now {
                 continue;
             }
             heard.deferred = false;
-            let place = Place::Ring(state.newest_at);
-            let Some((topic, number)) = hub.heading(state.newest_at) else { continue };
+            let topic = topic as u16;
+            let newest = hub.heading(state.newest_at).map(|(_, number)| number);
+            let (place, number) = match (newest, hub.retained(topic)) {
+                (Some(number), _) => (Place::Ring(state.newest_at), number),
+                (None, Some(number)) => (Place::Retained { topic, number }, number),
+                (None, None) => {
+                    // It has waited for longer than the ring could keep it.
+                    if heard.seen < state.oldest {
+                        heard.seen = state.oldest;
+                        self.lose(topic, 1, hub)?;
+                    }
+                    continue;
+                }
+            };
             if number >= heard.seen && hub.view(place, dialect, self.peer).is_some() {
                 heard.seen = number + 1;
                 let progress = Progress::default();
-                return Some(Current { place, progress, retained: false, topic });
+                return Ok(Some(Current { place, progress, retained: false, topic }));
             }
         }
-        None
+        Ok(None)
     }
 
     fn next_in_ring(

@@ -1,14 +1,16 @@
 //! What fuzzing has found, each as small as it became.
 
 use core::cell::Cell;
+use core::time::Duration;
 use std::rc::Rc;
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Api, Audience, Buffer, Buffers, CloseReason, Config, Connection, Entropy, Event, Hub,
-    HubBuffers, HubLimits, Instant, Memory, Verdict,
+    Api, Audience, Buffer, Buffers, Call, CloseReason, Config, Connection, Cx, Entropy, Event, Hub,
+    HubBuffers, HubLimits, Instant, Memory, MethodInfo, NoBlob, RpcError, Service, Topic,
+    TopicInfo, Verdict,
 };
 use wslink_scenarios::{DIALECTS, bench_of, bench_with};
-use wslink_testkit::{Frame, HeapTable, Options, val};
+use wslink_testkit::{Client, Clock, Frame, HeapTable, Options, Pair, Received, Val, val};
 
 #[test]
 fn a_description_for_which_there_is_no_room_now() {
@@ -122,6 +124,87 @@ fn nothing_follows_the_end() {
     assert!(connection.poll_transmit(now, &hub).is_none());
     let event = connection.poll_event();
     assert!(event.is_none(), "{event:?}");
+}
+
+const LEVEL: Topic<u32> = Topic::new("kept.level").retained();
+const RARE: Topic<u32> = Topic::new("rare");
+
+/// Publishes only.
+struct Topics;
+
+impl Service for Topics {
+    type Request = ();
+    type Reply = ();
+    type Blob = NoBlob;
+    const METHODS: &'static [MethodInfo] = &[];
+    const TOPICS: &'static [TopicInfo] = &[LEVEL.info(), RARE.info()];
+
+    fn decode(&self, _: &Call<'_>) -> Result<(), RpcError> {
+        Ok(())
+    }
+
+    async fn call(&self, _: Cx<'_, NoBlob>, (): ()) -> Result<(), RpcError> {
+        Ok(())
+    }
+}
+
+fn publish(pair: &Pair<Topics>, topic: &Topic<u32>, values: core::ops::Range<u32>) {
+    for value in values {
+        pair.publications().publish(Audience::All, topic, &value, &[]).expect("it fits");
+    }
+}
+
+fn values(pair: &Pair<Topics>, client: Client, of: &str) -> Vec<Val> {
+    let value = |received: &Received| match received {
+        Received::Publication(topic, value) if topic.starts_with(of) => Some(value.clone()),
+        _ => None,
+    };
+    pair.received(client).iter().filter_map(value).collect()
+}
+
+#[test]
+fn a_retained_value_hides_none_that_are_newer() {
+    for (dialect, name) in DIALECTS {
+        let mut pair = Pair::new(Topics);
+        publish(&pair, &LEVEL, 0..1);
+        let client = pair.connect(dialect);
+        pair.link(client).stall();
+        pair.hello(client);
+        pair.run();
+        publish(&pair, &LEVEL, 1..4);
+        pair.link(client).flow();
+        pair.run();
+        let expected: Vec<Val> = (1_u32..4).map(Val::from).collect();
+        assert_eq!(values(&pair, client, "kept"), expected, "{name}:\n{}", pair.transcript());
+    }
+}
+
+#[test]
+fn what_waits_for_its_time_is_not_lost_without_a_word() {
+    for (dialect, name) in DIALECTS {
+        let mut options = Options::desktop();
+        options.hub.publications = 4;
+        let mut pair = Pair::with(Topics, Clock::new(), options);
+        let client = pair.connected(dialect);
+        pair.ask(client, "wslink.subscribe", val!([["*", "wslink.lagged"], 1]))
+            .expect("it subscribes");
+        // The second of each comes too soon; of what pushes both out none is missed.
+        publish(&pair, &LEVEL, 0..1);
+        publish(&pair, &RARE, 0..1);
+        pair.run();
+        publish(&pair, &LEVEL, 1..2);
+        publish(&pair, &RARE, 1..2);
+        for _ in 0..8 {
+            pair.run();
+            pair.publications()
+                .publish(Audience::All, &Topic::new("undeclared"), &1, &[])
+                .expect("it fits");
+        }
+        pair.advance(Duration::from_secs(5));
+        let transcript = pair.transcript().to_string();
+        assert_eq!(values(&pair, client, "kept"), [val!(0), val!(1)], "{name}:\n{transcript}");
+        assert!(transcript.contains("* lagged rare 1"), "{name}:\n{transcript}");
+    }
 }
 
 /// Memory whose receive buffer tells how long it is.
