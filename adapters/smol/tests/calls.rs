@@ -59,19 +59,6 @@ fn a_hello_may_take_its_time() {
 }
 
 #[test]
-fn a_fast_call_overtakes_a_slow_one() {
-    for dialect in BOTH {
-        with_bench(async |server, address| {
-            let mut client = Client::login(address, dialect).await;
-            let slow = client.start("bench.wait", vec![]).await;
-            assert_eq!(client.call("bench.add", vec![1.into(), 2.into()]).await, Ok(3.into()));
-            server.service().release.send(9).await.unwrap();
-            assert_eq!(client.answer(&slow).await, Ok(9.into()));
-        });
-    }
-}
-
-#[test]
 fn a_full_table_holds_the_client_back() {
     with_bench(async |server, address| {
         let mut client = Client::login(address, Dialect::V2).await;
@@ -205,34 +192,6 @@ fn publications_reach_those_they_are_for() {
             assert_eq!(client.published("bench.picture").await, Value::Binary(pattern(100_000)));
             assert!(client.inbox.is_empty());
         }
-    });
-}
-
-#[test]
-fn who_does_not_read_delays_nobody() {
-    with_bench(async |server, address| {
-        let mut stalled = Client::login(address, Dialect::V2).await;
-        let mut client = Client::login(address, Dialect::V2).await;
-        stalled.start("bench.blob", vec![20_000_000.into()]).await;
-        for n in 0..3000_u64 {
-            let text = format!("{n} {}", "x".repeat(4000));
-            server.publications().publish(Audience::All, &SAID, &text, &[]).unwrap();
-            let said = client.published("bench.said").await;
-            assert_eq!(said.as_str(), Some(text.as_str()));
-        }
-        assert_eq!(client.call("bench.add", vec![1.into(), 2.into()]).await, Ok(3.into()));
-        // It then gets its answer, what the hub still has, and nothing twice.
-        let Value::Binary(bytes) = stalled.answer("rpc:test:1").await.unwrap() else { panic!() };
-        assert!(bytes == pattern(20_000_000));
-        let mut last = None;
-        while last != Some(2999) {
-            let said = stalled.published("bench.said").await;
-            let (number, _) = said.as_str().unwrap().split_once(' ').unwrap();
-            let number = number.parse::<u64>().unwrap();
-            assert!(last.is_none_or(|last| last < number));
-            last = Some(number);
-        }
-        assert!(server.service().lagged.load(Ordering::SeqCst) > 0);
     });
 }
 

@@ -5,36 +5,11 @@
 mod common;
 
 use common::client::{BOTH, Client};
-use common::{SECRET, until, with_bench};
-use log::{LevelFilter, Log, Metadata, Record};
-use std::sync::Mutex;
+use common::{SECRET, logged, until, with_bench};
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Keep;
-
-impl Log for Keep {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // tungstenite logs whole messages at `trace`, as the documentation of the crate says.
-        let target = metadata.target();
-        !target.starts_with("tungstenite") || metadata.level() < LevelFilter::Trace
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let line = format!("{} {} {}", record.level(), record.target(), record.args());
-            LINES.lock().unwrap().push(line);
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// In one test, since a process has one logger.
 #[test]
 fn neither_secrets_nor_arguments_are_logged() {
-    log::set_logger(&Keep).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    logged::start();
     for dialect in BOTH {
         with_bench(async |server, address| {
             let mut client = Client::connect(address, dialect).await;
@@ -49,15 +24,13 @@ fn neither_secrets_nor_arguments_are_logged() {
             until(|| server.peers() == 0).await;
         });
     }
-    let lines = LINES.lock().unwrap();
-    for line in lines.iter() {
+    let lines = logged::stop();
+    for line in &lines {
         assert!(!line.contains(SECRET) && !line.contains("a wrong secret"), "{line}");
         assert!(!line.contains("an argument") && !line.contains("the trigger"), "{line}");
         assert!(!line.contains('\n'), "{line}");
     }
-    let ours = |text: &str| {
-        lines.iter().filter(|line| line.contains(" wslink_smol::") && line.contains(text)).count()
-    };
+    let ours = |text: &str| logged::ours(&lines, text);
     assert_eq!(ours(" connected"), 2);
     assert_eq!(ours("said a wrong hello"), 2);
     assert_eq!(ours("said hello"), 2);

@@ -298,28 +298,6 @@ fn it_ends_when_nobody_comes() {
 }
 
 #[test]
-fn pings_keep_a_silent_client_and_find_a_dead_one() {
-    let mut config = Config::desktop();
-    config.deadlines.ping = Some(Duration::from_millis(100));
-    config.deadlines.pong = Duration::from_millis(200);
-    with_server(Bench::default(), options().with_config(config), async |server, address| {
-        let mut silent = Client::login(address, Dialect::V2).await;
-        let _dead = Client::login(address, Dialect::V2).await;
-        assert_eq!(server.peers(), 2);
-        // tungstenite answers pings while it is read.
-        let answer = future::or(silent.published("bench.nothing"), async {
-            until(|| server.peers() == 1).await;
-            smol::Timer::after(Duration::from_millis(500)).await;
-            rmpv::Value::Nil
-        });
-        assert!(answer.await.is_nil());
-        assert_eq!(silent.call("bench.add", vec![1.into(), 2.into()]).await, Ok(3.into()));
-        let closed = server.service().closed.lock().unwrap();
-        assert!(matches!(closed[..], [CloseReason::Timeout(_)]), "{closed:?}");
-    });
-}
-
-#[test]
 fn who_never_says_hello_is_closed() {
     let mut config = Config::desktop();
     config.deadlines.hello = Duration::from_millis(200);

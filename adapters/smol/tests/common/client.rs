@@ -109,7 +109,26 @@ impl Client {
         id
     }
 
-    pub async fn send(&mut self, id: &str, method: &str, mut args: Vec<Value>) {
+    /// The same for a call that the client names, to follow and to cancel it.
+    pub async fn start_named(&mut self, token: u32, method: &str, args: Vec<Value>) -> String {
+        self.next += 1;
+        let id = format!("rpc:test:{}", self.next);
+        let kwargs = vec![("wslink_token".into(), token.into())];
+        self.send_with(&id, method, args, kwargs).await;
+        id
+    }
+
+    pub async fn send(&mut self, id: &str, method: &str, args: Vec<Value>) {
+        self.send_with(id, method, args, vec![]).await;
+    }
+
+    async fn send_with(
+        &mut self,
+        id: &str,
+        method: &str,
+        mut args: Vec<Value>,
+        kwargs: Vec<(Value, Value)>,
+    ) {
         if self.dialect == Dialect::V1 {
             for (nth, arg) in args.iter_mut().enumerate() {
                 if let Value::Binary(bytes) = arg {
@@ -129,7 +148,7 @@ impl Client {
             ("id".into(), id.into()),
             ("method".into(), method.into()),
             ("args".into(), Value::Array(args)),
-            ("kwargs".into(), Value::Map(vec![])),
+            ("kwargs".into(), Value::Map(kwargs)),
         ]);
         match self.dialect {
             Dialect::V1 => {
@@ -166,7 +185,7 @@ impl Client {
         get(&self.take(wanted).await, "result").clone()
     }
 
-    async fn take(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn take(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(index) = self.inbox.iter().position(&wanted) {
                 return self.inbox.remove(index).unwrap();
