@@ -364,3 +364,8 @@ pub fn alive(pair: &mut Pair<Bench>, client: Client) {
     pair.request(client, request);
     pair.run();
 }
+
+/// Compiles what the guide shows, and runs what can be run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-service.md")]
+struct Guide;
