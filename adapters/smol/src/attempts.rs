@@ -25,13 +25,13 @@ pub struct FailedHellos {
 }
 
 impl Default for FailedHellos {
-    /// From 250 ms to 4 s, five for each connection; 1024 addresses are remembered
+    /// From 100 ms to 1 s, ten for each connection; 1024 addresses are remembered
     /// for a minute.
     fn default() -> Self {
         Self {
-            delay: Duration::from_millis(250),
-            longest: Duration::from_secs(4),
-            most: 5,
+            delay: Duration::from_millis(100),
+            longest: Duration::from_secs(1),
+            most: 10,
             forget: Duration::from_secs(60),
             addresses: 1024,
         }
@@ -104,7 +104,7 @@ mod tests {
     fn each_one_waits_twice_as_long() {
         let limits = limits();
         let waits: Vec<_> = (0..8).map(|nth| limits.wait(nth).as_millis()).collect();
-        assert_eq!(waits, [250, 250, 500, 1000, 2000, 4000, 4000, 4000]);
+        assert_eq!(waits, [100, 100, 200, 400, 800, 1000, 1000, 1000]);
         assert_eq!(limits.wait(u32::MAX), limits.longest);
     }
 
