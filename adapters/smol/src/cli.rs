@@ -96,7 +96,7 @@ impl ServerArgs {
     pub fn options(&self) -> Result<Options, BadSetting> {
         let mut options = Options::from_env(&self.auth_key)?
             .with_timeout(Duration::from_secs(self.timeout))
-            .with_ws_path(format!("/{}", self.ws_endpoint.trim_start_matches('/')));
+            .with_ws_path(&self.ws_endpoint);
         if self.no_ws_endpoint {
             options = options.without_ws();
         }

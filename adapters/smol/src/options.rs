@@ -105,7 +105,7 @@ impl Options {
     /// The path of the WebSocket. A query behind it is ignored.
     #[must_use]
     pub fn with_ws_path(self, path: impl Into<String>) -> Self {
-        Self { ws_path: Some(path.into()), ..self }
+        Self { ws_path: Some(absolute(path.into())), ..self }
     }
 
     /// No WebSocket, as upstream's `--no-ws-endpoint`: files and handlers only.
@@ -239,7 +239,7 @@ impl Options {
         let handler = move |request| -> core::pin::Pin<Box<dyn Future<Output = _> + Send>> {
             Box::pin(handler(request))
         };
-        self.handlers.add(path.into(), Arc::new(handler));
+        self.handlers.add(absolute(path.into()), Arc::new(handler));
         self
     }
 
@@ -269,6 +269,11 @@ impl Options {
             path.starts_with(prefix).then(|| (content, &path[slash..]))
         })
     }
+}
+
+/// As requests have it.
+fn absolute(path: String) -> String {
+    if path.starts_with('/') { path } else { format!("/{path}") }
 }
 
 fn open(name: &str, directory: &Path) -> Result<Content, BadSetting> {

@@ -30,7 +30,7 @@ fn handlers_answer_what_is_theirs() {
                 Err(status) => web::status(status),
             }
         })
-        .with_handler("/panic", async |_| panic!("as the test wants"));
+        .with_handler("panic", async |_| panic!("as the test wants"));
     with_server(Bench::default(), options, async |server, address| {
         let answer = get_with(address, "/api/x?y=%20", "").await;
         assert_eq!(
@@ -201,6 +201,17 @@ fn servers_on_one_port_have_services_and_secrets_of_their_own() {
         assert_eq!(last.end().await, Some((1001, "Server shutdown".to_owned())));
         assert_eq!(running.await, Ended::Stopped);
     })));
+}
+
+#[test]
+fn its_futures_may_change_threads() {
+    fn is_send<T: Send>(_: &T) {}
+
+    let site = Server::new(Bench::default(), options())
+        .and(Bench::default(), options().with_ws_path("other"))
+        .unwrap();
+    is_send(&site.serve(smol::io::Cursor::new(Vec::new())));
+    is_send(&site.servers().0.serve(smol::io::Cursor::new(Vec::new())));
 }
 
 #[test]

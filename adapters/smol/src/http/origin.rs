@@ -7,7 +7,9 @@ use hyper::header::{self, HeaderMap};
 ///
 /// A browser says with each WebSocket from which site the page came that opened it, and any page
 /// on the web can try. Programs that are no browsers say nothing, or whatever they like: this
-/// protects users of browsers, not the server, which has the secret for that.
+/// protects users of browsers, not the server, which has the secret for that. A page whose owner
+/// lets its own name stand for this server's address (DNS rebinding) comes from the same host as
+/// well: where that matters, have a secret that nobody knows, or name the [only](Self::only) pages.
 ///
 /// ```
 /// use wslink_smol::{Options, Origins};
