@@ -2,24 +2,18 @@
 
 mod test_methods;
 
-use async_signal::{Signal as Signum, Signals};
-use clap::Parser;
-use clap::builder::NonEmptyStringValueParser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use core::borrow::Borrow;
 use core::error::Error;
 use core::time::Duration;
 use env_logger::Env;
 use log::LevelFilter;
 use smol::future;
-use smol::net::TcpListener;
-use smol::stream::StreamExt as _;
-use std::env;
-use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 use test_methods::WithTestMethods;
 use wslink_core::Service;
 use wslink_scope::{Scope, Signal, Timer};
-use wslink_smol::{Options, Server};
+use wslink_smol::{Assets, Options, Server, ServerArgs};
 
 /// Time from one published trace to the next.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -28,39 +22,38 @@ const PERIOD: Duration = Duration::from_millis(100);
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1")]
-    host: String,
-    /// On which port; 0 for any that is free.
-    #[arg(long, short, default_value_t = 1234)]
-    port: u16,
-    /// End after this many seconds without a client; 0 for never.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    timeout: u64,
-    /// What clients have to say. Other users of this machine can see a command line, but not the
-    /// environment.
-    #[arg(
-        long = "authKey",
-        value_name = "SECRET",
-        env = "WSLINK_AUTH_KEY",
-        hide_env_values = true,
-        default_value = "wslink-secret",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    auth_key: String,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Offer scope.echo, scope.fail and scope.unserializable.
     #[arg(long)]
     test_methods: bool,
+    /// Let clients end the instrument, as upstream's servers do.
+    #[arg(long)]
+    allow_exit: bool,
 }
 
 fn main() -> ExitCode {
-    start_logging();
-    let arguments = Arguments::parse();
+    let command = Arguments::command().mut_arg("port", |port| port.default_value("1234"));
+    let arguments = Arguments::from_arg_matches(&command.get_matches());
+    let arguments = arguments.unwrap_or_else(|error| error.exit());
+    start_logging(arguments.server.debug);
+    let options = match arguments.server.options() {
+        Ok(options) => options.with_exit(arguments.allow_exit),
+        Err(error) => {
+            eprintln!("instrument: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    // Somebody who works on the page has it in a directory.
+    let options = match arguments.server.content {
+        Some(_) => options,
+        None => options.with_assets(page()),
+    };
     let scope = Scope::new(SmolTimer);
     let end = if arguments.test_methods {
-        smol::block_on(serve(WithTestMethods(scope), &arguments))
+        smol::block_on(serve(WithTestMethods(scope), options, &arguments.server))
     } else {
-        smol::block_on(serve(scope, &arguments))
+        smol::block_on(serve(scope, options, &arguments.server))
     };
     match end {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,59 +65,42 @@ fn main() -> ExitCode {
 }
 
 /// Serves until a signal comes, or nobody does.
-async fn serve<S>(service: S, arguments: &Arguments) -> Result<(), Box<dyn Error>>
+async fn serve<S>(
+    service: S,
+    options: Options,
+    arguments: &ServerArgs,
+) -> Result<(), Box<dyn Error + Send + Sync>>
 where
     S: Service<Blob = Signal> + Borrow<Scope<SmolTimer>>,
 {
-    let Arguments { host, port, .. } = arguments;
-    let listener = TcpListener::bind((host.as_str(), *port))
-        .await
-        .map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?;
-    let options =
-        Options::new(&arguments.auth_key).with_timeout(Duration::from_secs(arguments.timeout));
-    let mut signals = Signals::new(STOP)?;
-    log::info!("http://{}/", listener.local_addr()?);
-    say_ready()?;
-
     let server = Server::new(service, options);
     let scope: &Scope<SmolTimer> = server.service().borrow();
-    let serving = async {
-        let ended = server.run(listener).await;
-        log::info!("{ended:?}");
-        Ok(())
-    };
+    let serving = async { arguments.run(&server).await.map(|_| ()) };
     let sampling = async {
         let Err(error) = scope.run(server.publications(), PERIOD).await;
         Err(error.into())
     };
-    let stopping = async {
-        while signals.next().await.is_some() {
-            server.stop();
-        }
-        future::pending().await
-    };
-    future::or(serving, future::or(sampling, stopping)).await
+    future::or(serving, sampling).await
+}
+
+/// The oscilloscope in the browser.
+fn page() -> Assets {
+    const HTML: &str = "text/html; charset=utf-8";
+    const SCRIPT: &str = "text/javascript; charset=utf-8";
+    Assets::new()
+        .with("/index.html", HTML, include_bytes!("../page/index.html"))
+        .with("/style.css", "text/css; charset=utf-8", include_bytes!("../page/style.css"))
+        .with("/app.js", SCRIPT, include_bytes!("../page/app.js"))
+        .with("/wslink.js", SCRIPT, include_bytes!("../../../adapters/browser/wslink.js"))
 }
 
 /// `RUST_LOG` says how much; but no more of tungstenite, which would log whole messages.
-fn start_logging() {
-    env_logger::Builder::from_env(Env::default().default_filter_or("info"))
+fn start_logging(debug: bool) {
+    let usual = if debug { "debug" } else { "info" };
+    env_logger::Builder::from_env(Env::default().default_filter_or(usual))
         .filter_module("tungstenite", LevelFilter::Info)
         .format_target(false)
         .init();
-}
-
-#[cfg(unix)]
-const STOP: [Signum; 2] = [Signum::Int, Signum::Term];
-#[cfg(not(unix))]
-const STOP: [Signum; 1] = [Signum::Int];
-
-/// Launchers wait for this line.
-fn say_ready() -> std::io::Result<()> {
-    let line = env::var("WSLINK_READY_MSG");
-    let mut stdout = stdout().lock();
-    writeln!(stdout, "{}", line.as_deref().unwrap_or("wslink: Starting factory"))?;
-    stdout.flush()
 }
 
 /// The timer of smol.

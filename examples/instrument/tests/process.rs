@@ -106,6 +106,81 @@ fn an_empty_secret_is_refused() {
 }
 
 #[test]
+fn a_bad_setting_is_refused_with_its_name() {
+    for (variable, value) in [
+        ("WSLINK_MAX_MSG_SIZE", "4M"),
+        ("WSLINK_MSG_OVERHEAD", "-1"),
+        ("WSLINK_HEART_BEAT", "often"),
+        ("WSLINK_AUTH_MSG_SIZE", "x"),
+        ("WSLINK_HTTP_HEADERS", "/nowhere/headers.json"),
+        ("WSLINK_FOLLOW_SYMLINKS", "perhaps"),
+    ] {
+        let output = command(0).env(variable, value).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{said}");
+        assert!(said.starts_with(&format!("instrument: {variable}: ")), "{said}");
+    }
+    for (flag, value) in [
+        ("--port", "high"),
+        ("--timeout", "soon"),
+        ("--content", "/nowhere"),
+        ("--fs-endpoints", "data=/nowhere"),
+        ("--fs-endpoints", "data"),
+    ] {
+        let output = command(0).args([flag, value]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(flag), "{said}");
+    }
+}
+
+impl Instrument {
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+#[test]
+fn its_page_is_in_the_binary() {
+    let instrument = Instrument::start(&[], &[]);
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/app.js", "text/javascript"),
+        ("/style.css", "text/css"),
+        ("/wslink.js", "text/javascript"),
+    ] {
+        let answer = instrument.get(path);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        assert!(answer.contains(&format!("content-type: {kind}; charset=utf-8\r\n")), "{answer}");
+        assert!(answer.contains("\r\netag: \""), "{answer}");
+    }
+}
+
+#[test]
+fn it_serves_a_directory_instead() {
+    let here = env!("CARGO_MANIFEST_DIR");
+    let headers = concat!(env!("CARGO_TARGET_TMPDIR"), "/headers.json");
+    std::fs::write(headers, r#"{"Cross-Origin-Embedder-Policy": "require-corp"}"#).unwrap();
+    let instrument = Instrument::start(
+        &["--content", here, "--fs-endpoints", &format!("source={here}/src")],
+        &[("WSLINK_HTTP_HEADERS", headers)],
+    );
+    let root = instrument.get("/?sessionURL=x");
+    assert!(root.starts_with("HTTP/1.1 302 "), "{root}");
+    assert!(root.contains("location: index.html?sessionURL=x\r\n"), "{root}");
+    assert!(root.contains("cross-origin-embedder-policy: require-corp\r\n"), "{root}");
+    assert!(instrument.get("/Cargo.toml").contains("name = \"instrument\""));
+    assert!(instrument.get("/source/main.rs").contains("fn main()"));
+    assert!(instrument.get("/../scope/Cargo.toml").starts_with("HTTP/1.1 404 "));
+    assert!(instrument.get("/app.js").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
 fn it_ends_when_nobody_comes() {
     let mut instrument = Instrument::start(&["--timeout", "1"], &[]);
     assert_eq!(instrument.child.wait().unwrap().code(), Some(0));

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask <what>`. `help` lists them.
 
 mod fuzz;
+mod proxy;
 mod stock;
 mod tools;
 
@@ -18,6 +19,7 @@ usage: cargo xtask <what>
   no-std                   the device side for thumbv7m-none-eabi with `core` alone
   unit                     cargo test of the workspace, doctests included
   stock                    Kitware's JavaScript clients against the instrument
+  proxy                    the instrument behind nginx, as docs/proxy.md says
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["no-std"] => no_std(),
         ["unit"] => unit(),
         ["stock"] => stock::run(),
+        ["proxy"] => proxy::run(),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
@@ -74,6 +77,7 @@ fn test() -> Outcome {
         ("no-std", no_std),
         ("unit", unit),
         ("stock", stock::run),
+        ("proxy", proxy::run),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
     ];
 
