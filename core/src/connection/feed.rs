@@ -164,7 +164,21 @@ impl<M: Memory> Feed<M> {
                     heard.deferred = false;
                     hub.listen(topic, false);
                 }
+                (true, true) if picked => self.repeat(topic, hub),
                 _ => {}
+            }
+        }
+    }
+
+    /// The client asks for a topic that it is sent already: it may not have listened yet when the
+    /// retained value came, as a page on the stock client has not.
+    fn repeat(&mut self, topic: usize, hub: &Hub<M>) {
+        let retained = hub.retained(topic as u16);
+        if let (Some(heard), Some(number)) = (self.topics.as_mut().get_mut(topic), retained) {
+            // What has not been sent yet comes anyway.
+            if number < heard.seen {
+                heard.due = true;
+                heard.joined_at = heard.joined_at.max(number + 1);
             }
         }
     }

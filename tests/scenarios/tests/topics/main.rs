@@ -177,6 +177,24 @@ fn the_last_value_goes_to_whoever_joins() {
 }
 
 #[test]
+fn a_retained_value_comes_again_on_request() {
+    snapshot!(in_both(
+        |_| {},
+        |pair, client| {
+            publish(pair, &STATE, "warm");
+            say(pair, client, "wslink.subscribe", val!(["*"]));
+            pair.note("it was under way, and comes again");
+            pair.link(client).stall();
+            publish(pair, &STATE, "hot");
+            pair.call(client, "wslink.subscribe", val!(["state.mode"]));
+            pair.run();
+            pair.link(client).flow();
+            pair.run();
+        }
+    ));
+}
+
+#[test]
 fn a_retained_value_waits_for_the_first_peer() {
     for dialect in [Dialect::V1, Dialect::V2] {
         let mut pair = desk(|_| {});
