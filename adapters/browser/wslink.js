@@ -6,7 +6,7 @@ const WINDOW = 1 << 20;
 // From the name of a message's last key to its end.
 const TAIL = 10;
 const HELLO = "system:c0:0";
-const BASE = ["wslink.progress", "wslink.lagged"];
+const LAGGED = "wslink.lagged";
 const utf8 = new TextEncoder();
 const text = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -170,16 +170,7 @@ const covers = (pattern, topic) =>
 	pattern === topic || (pattern.endsWith("*") && topic.startsWith(pattern.slice(0, -1)));
 
 export class Client extends EventTarget {
-	#options = {
-		secret: "wslink-secret",
-		reconnect: true,
-		minDelay: 250,
-		maxDelay: 10_000,
-		connectTimeout: 10_000,
-		heartbeat: 20_000,
-		maxCalls: 1024,
-		maxBuffered: 1 << 28,
-	};
+	#options;
 	#topics = new Map(); // listeners by pattern
 	#counter = 0;
 	#failures = 0;
@@ -200,7 +191,17 @@ export class Client extends EventTarget {
 
 	constructor(options = {}) {
 		super();
-		Object.assign(this.#options, options);
+		this.#options = {
+			secret: "wslink-secret",
+			reconnect: true,
+			minDelay: 250,
+			maxDelay: 10_000,
+			connectTimeout: 10_000,
+			heartbeat: 20_000,
+			maxCalls: 1024,
+			maxBuffered: 1 << 28,
+			...options,
+		};
 		const page = globalThis.document?.baseURI ?? globalThis.location;
 		this.url = new URL(options.url ?? "ws", page).href.replace(/^http/, "ws");
 		this.#attempt();
@@ -335,7 +336,9 @@ export class Client extends EventTarget {
 		this.clientId = result.clientID;
 		this.#chunk = Math.max(1, Math.min((result.maxMsgSize || Infinity) - HEADER, CHUNK));
 		this.#beat(greet);
-		this.#ask("wslink.subscribe", BASE);
+		// Nothing but what is listened to.
+		this.#ask("wslink.unsubscribe", "*");
+		this.#ask("wslink.subscribe", LAGGED);
 		for (const pattern of this.#topics.keys()) this.#widen(pattern);
 		const { session } = await this.#call("wslink.describe").catch(() => ({}));
 		if (turn !== this.#turn) return;
@@ -351,8 +354,7 @@ export class Client extends EventTarget {
 	#beat(greet) {
 		const { heartbeat } = this.#options;
 		if (!(heartbeat > 0)) return;
-		let asked = 0;
-		let buffered = 0;
+		let [asked, buffered] = [0, 0];
 		this.#heart = setInterval(() => {
 			const now = performance.now();
 			const { bufferedAmount } = this.#ws;
@@ -463,17 +465,16 @@ export class Client extends EventTarget {
 			if (!listeners.size) this.#topics.delete(pattern);
 			if (!this.#extended || this.state !== "open") return;
 			if (listeners.size) return this.#widen(pattern);
-			this.#ask("wslink.unsubscribe", [pattern]);
-			for (const other of [...BASE, ...this.#topics.keys()]) {
+			this.#ask("wslink.unsubscribe", pattern);
+			for (const other of this.#topics.keys()) {
 				if (covers(pattern, other) || covers(other, pattern)) this.#widen(other);
 			}
 		};
 	}
 
 	#widen(pattern) {
-		const rates = [...(this.#topics.get(pattern) ?? [])].map(({ max_rate }) => max_rate);
-		const rate = rates.length && rates.every(Boolean) ? Math.max(...rates) : null;
-		this.#ask("wslink.subscribe", [pattern], rate);
+		const rates = [...this.#topics.get(pattern)].map(({ max_rate }) => max_rate);
+		this.#ask("wslink.subscribe", pattern, rates.every(Boolean) ? Math.max(...rates) : null);
 	}
 
 	// For servers that know it.
@@ -558,14 +559,14 @@ export class Client extends EventTarget {
 	#published({ id, result: value, error }) {
 		const [, topic, number] = /^publish:(.+):(\d+)$/.exec(id) ?? [];
 		if (!topic || error) return;
-		if (topic === BASE[0]) {
+		if (topic === "wslink.progress") {
 			for (const { token, onProgress } of this.#calls.values()) {
 				if (token === value.token) run(onProgress, value.done, value.total);
 			}
 		}
 		const about = { topic, retained: number === "1" };
 		for (const [pattern, listeners] of this.#topics) {
-			const lagged = topic === BASE[1] && covers(pattern, value.topic);
+			const lagged = topic === LAGGED && covers(pattern, value.topic);
 			for (const listener of listeners) {
 				if (lagged) listener.lagged?.(value.missed);
 				if (covers(pattern, topic)) run(listener.value, value, about);
