@@ -1,8 +1,9 @@
 //! The project's chores: `cargo xtask <what>`. `help` lists them.
 
 mod fuzz;
+mod node;
 mod proxy;
-mod stock;
+mod system;
 mod tools;
 
 use std::{env, process::ExitCode, time::Instant};
@@ -19,6 +20,7 @@ usage: cargo xtask <what>
   no-std                   the device side for thumbv7m-none-eabi with `core` alone
   unit                     cargo test of the workspace, doctests included
   stock                    Kitware's JavaScript clients against the instrument
+  browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
         ["docs"] => docs(),
         ["no-std"] => no_std(),
         ["unit"] => unit(),
-        ["stock"] => stock::run(),
+        ["stock"] => node::stock(),
+        ["browser"] => node::browser(),
         ["proxy"] => proxy::run(),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
@@ -76,7 +79,8 @@ fn test() -> Outcome {
         ("docs", docs),
         ("no-std", no_std),
         ("unit", unit),
-        ("stock", stock::run),
+        ("stock", node::stock),
+        ("browser", node::browser),
         ("proxy", proxy::run),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
     ];

@@ -1,4 +1,5 @@
-//! Kitware's own JavaScript clients, in Node, against the instrument.
+//! Tests in Node against the instrument: Kitware's own JavaScript clients, our browser module, and
+//! the page in Chromium.
 
 use std::{
     fs,
@@ -6,12 +7,32 @@ use std::{
     process::Command,
 };
 
-use crate::tools::{Outcome, Run, cargo, root, target_dir};
+use crate::{
+    system,
+    tools::{Outcome, Run, cargo, root, target_dir},
+};
 
 const OLDEST_NODE: u32 = 20;
 
-pub(crate) fn run() -> Outcome {
-    let tests = root().join("tests/stock");
+pub(crate) fn stock() -> Outcome {
+    run("tests/stock")
+}
+
+pub(crate) fn browser() -> Outcome {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    system::program(
+        &chromium,
+        "--version",
+        "chromium",
+        "the page is tried in Chromium: `apt-get install chromium`, or name another in CHROMIUM",
+    )?;
+    system::python_venv()?;
+    run("tests/browser")
+}
+
+/// Runs the tests of a folder, one file after the other.
+fn run(folder: &str) -> Outcome {
+    let tests = root().join(folder);
     node_is_new_enough()?;
     install(&tests)?;
 
@@ -25,14 +46,14 @@ pub(crate) fn run() -> Outcome {
 
     Run::new("node")
         .dir(&tests)
-        .args(["--test", "--test-reporter=spec"])
+        .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
         .args(test_files(&tests)?)
         .env("WSLINK_INSTRUMENT", instrument)
         .run()
 }
 
 fn node_is_new_enough() -> Outcome {
-    const HINT: &str = "the stock clients run in Node.js 20 or newer: install it and npm, \
+    const HINT: &str = "these tests run in Node.js 20 or newer: install it and npm, \
                         from https://nodejs.org or the system's packages";
     let output = Command::new("node")
         .arg("--version")
@@ -62,7 +83,8 @@ fn install(tests: &Path) -> Outcome {
     Run::new(npm).dir(tests).args(["ci", "--no-audit", "--no-fund"]).run().map_err(|reason| {
         format!(
             "{reason}\nthe stock clients come from npm: \
-                 run `npm ci` in tests/stock where its registry can be reached"
+                 run `npm ci` in {} where its registry can be reached",
+            tests.display()
         )
     })?;
     fs::write(&stamp, lock).map_err(|error| format!("{}: {error}", stamp.display()))
