@@ -122,6 +122,8 @@ export class Client extends EventTarget {
   /** New at each start of the server; undefined for servers without `wslink.describe`. */
   readonly session?: string;
   readonly clientId?: string;
+  /** Why it is `waiting` or `closed`. */
+  readonly error?: Error;
   /** Is resolved as soon as the state is `open`, rejected when it is `closed`. */
   opened(): Promise<this>;
   /** Makes the next attempt now, if it waits for one. */

@@ -171,7 +171,7 @@ const covers = (pattern, topic) =>
 
 export class Client extends EventTarget {
 	#options;
-	#topics = new Map(); // listeners by pattern
+	#topics = new Map(); // sets of listeners
 	#counter = 0;
 	#failures = 0;
 	#turn = 0; // what began in another one has to stop
@@ -181,10 +181,10 @@ export class Client extends EventTarget {
 	#extended; // the server knows wslink.describe and its kin
 	#chunk;
 	#calls = new Map();
-	#queue = []; // messages of several chunks
+	#queue = []; // of messages of several chunks
 	#queued = 0;
 	#pumping;
-	#parts = new Map(); // of messages, by id
+	#parts = new Map();
 	#held = 0;
 	#heart;
 	#heard;
@@ -214,17 +214,12 @@ export class Client extends EventTarget {
 		return client;
 	}
 
-	opened() {
-		return new Promise((resolve, reject) => {
-			const look = ({ state, error }) => {
-				if (state === "open") resolve(this);
-				else if (state === "closed") reject(error ?? unsent("Closed"));
-				else return;
-				this.removeEventListener("state", look);
-			};
-			this.addEventListener("state", look);
-			look(this);
-		});
+	async opened() {
+		while (this.state !== "open") {
+			if (this.state === "closed") throw this.error ?? unsent("Closed");
+			await new Promise((look) => this.addEventListener("state", look, { once: true }));
+		}
+		return this;
 	}
 
 	retry() {
@@ -235,8 +230,8 @@ export class Client extends EventTarget {
 		this.#end(undefined, true);
 	}
 
-	async call(method, args = [], kwargs = {}, options = {}) {
-		options.signal?.throwIfAborted();
+	async call(method, args, kwargs, options) {
+		options?.signal?.throwIfAborted();
 		if (this.state !== "open") throw unsent("Not connected");
 		return this.#call(method, args, kwargs, { timeout: this.#options.timeout, ...options });
 	}
@@ -250,8 +245,11 @@ export class Client extends EventTarget {
 		const takers = [];
 		let stop;
 		let end;
-		const finish = (how) => {
-			end ??= how;
+		const finish = (error) => {
+			end ??= async () => {
+				if (error) throw error;
+				return { done: true };
+			};
 			stop?.();
 			for (const take of takers.splice(0)) take(end());
 		};
@@ -267,7 +265,7 @@ export class Client extends EventTarget {
 				}
 			},
 			lagged: (missed) => (topic.missed += missed),
-			end: (error) => finish(() => (error ? Promise.reject(error) : { done: true })),
+			end: finish,
 		};
 		const topic = {
 			missed: 0,
@@ -280,7 +278,7 @@ export class Client extends EventTarget {
 			},
 			return: async (value) => {
 				values.length = 0;
-				finish(() => ({ done: true }));
+				finish();
 				return { value, done: true };
 			},
 			[Symbol.asyncIterator]: () => topic,
@@ -288,9 +286,9 @@ export class Client extends EventTarget {
 		return topic;
 	}
 
-	#set(state, about) {
-		this.state = state;
-		this.dispatchEvent(Object.assign(new Event("state"), { state }, about));
+	#set(about) {
+		Object.assign(this, { error: undefined }, about);
+		this.dispatchEvent(Object.assign(new Event("state"), about));
 	}
 
 	async #attempt() {
@@ -298,15 +296,14 @@ export class Client extends EventTarget {
 		const turn = ++this.#turn;
 		const { secret, hello, connectTimeout } = this.#options;
 		this.#timer = setTimeout(() => this.#end(new ConnectionError("No answer")), connectTimeout);
-		this.#set("connecting");
+		this.#set({ state: "connecting" });
 		let said;
 		try {
-			said = typeof secret === "function" ? await secret() : secret;
+			said = (await secret.call?.()) ?? secret;
 			if (turn !== this.#turn) return;
 			this.#ws = new WebSocket(this.url);
 		} catch (error) {
-			if (turn === this.#turn) this.#end(error);
-			return;
+			return turn === this.#turn && this.#end(error);
 		}
 		const ws = this.#ws;
 		const args = [{ secret: said, ...hello }];
@@ -345,9 +342,8 @@ export class Client extends EventTarget {
 		clearTimeout(this.#timer);
 		const sameSession = session && this.session ? session === this.session : undefined;
 		this.#extended = session !== undefined;
-		this.session = session;
 		this.#failures = 0;
-		this.#set("open", { session, sameSession });
+		this.#set({ state: "open", session, sameSession });
 	}
 
 	// Every server answers the hello again, if it is there.
@@ -389,14 +385,13 @@ export class Client extends EventTarget {
 		if (final) {
 			const listeners = [...this.#topics.values()].flatMap((set) => [...set]);
 			this.#topics.clear();
-			this.#set("closed", { error });
+			this.#set({ state: "closed", error });
 			for (const listener of listeners) listener.end?.(error);
 		} else {
 			const { minDelay, maxDelay } = this.#options;
-			const longest = Math.min(maxDelay, minDelay * 2 ** this.#failures++);
-			const delay = longest * (0.5 + Math.random() / 2);
+			const delay = Math.min(maxDelay, minDelay * 2 ** this.#failures++) * (1 - Math.random() / 2);
 			this.#timer = setTimeout(() => this.#attempt(), delay);
-			this.#set("waiting", { error, delay });
+			this.#set({ state: "waiting", error, delay });
 		}
 	}
 
@@ -485,9 +480,8 @@ export class Client extends EventTarget {
 	#send(id, method, args, kwargs = {}) {
 		const bytes = encode({ id, method, args, kwargs, wslink: "1.0" });
 		const size = bytes.length;
-		if (this.#queued + this.#ws.bufferedAmount + size > this.#options.maxBuffered) {
-			throw unsent("Too much to send");
-		}
+		const waiting = this.#queued + this.#ws.bufferedAmount;
+		if (waiting + size > this.#options.maxBuffered) throw unsent("Too much to send");
 		const message = { id: Math.random() * 2 ** 32, bytes, size, at: 0 };
 		if (size <= this.#chunk) this.#put(message);
 		else {

@@ -1,7 +1,7 @@
 // The oscilloscope's page. MIT OR Apache-2.0.
 import { Client, RpcError } from "./wslink.js";
 
-const $ = (id) => document.getElementById(id);
+const $ = new Proxy({}, { get: (_, id) => document.getElementById(id) });
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 const PREFIXES = ["n", "µ", "m", "", "k", "M"];
 
@@ -14,30 +14,25 @@ function si(value, unit, digits) {
 }
 
 function parse(text) {
-	const [, number, prefix] = /^\s*([-+]?[\d.,]+)\s*([nuµmkKM]?)/.exec(text) ?? [];
+	const [, number, prefix] = /^\s*([-+]?[\d.,]+)\s*([nuµmkKM]?)[A-Za-z]*\s*$/.exec(text) ?? [];
 	if (!number) throw new RangeError("Not a number");
 	const step = PREFIXES.indexOf({ u: "µ", K: "k" }[prefix] ?? prefix) - 3;
 	return Number((number.replace(",", ".") * 1000 ** step).toPrecision(12));
 }
 
-/** 1, 2 and 5 of each power of ten. */
-const steps = (from, to) =>
-	Array.from({ length: 3 * (to - from + 1) }, (_, i) => Number(`${[1, 2, 5][i % 3]}e${from + Math.floor(i / 3)}`));
+/** `count` times 1, 2 or 5 of a power of ten. */
+const steps = (from, count) =>
+	Array.from({ length: count }, (_, i) => Number(`${[1, 2, 5][i % 3]}e${from + Math.floor(i / 3)}`));
 
 /** Selects a value, also one that was not there. */
 function choose(select, value, unit) {
-	let at = [...select.options].findIndex((option) => option.value >= value);
-	if (at < 0) at = select.options.length;
-	if (select.options[at]?.value != value) select.add(new Option(si(value, unit), value), at);
 	select.value = value;
+	if (select.selectedIndex < 0) select.add(new Option(si(value, unit), value, true, true));
 }
 
-/** Writes what is new, so that it is said once. */
 function say(place, text) {
 	if (place.textContent !== text) place.textContent = text;
 }
-
-// Plots
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -60,10 +55,11 @@ class Plot {
 	draw() {
 		const { canvas, samples, first, last, zero, dt, low, high, level, dim } = this;
 		const { clientWidth, clientHeight } = canvas;
-		canvas.width = clientWidth * devicePixelRatio;
-		canvas.height = clientHeight * devicePixelRatio;
+		const ratio = devicePixelRatio;
+		canvas.width = clientWidth * ratio;
+		canvas.height = clientHeight * ratio;
 		const c = canvas.getContext("2d");
-		c.scale(devicePixelRatio, devicePixelRatio);
+		c.scale(ratio, ratio);
 		const style = getComputedStyle(canvas);
 		const colour = (name) => (c.fillStyle = c.strokeStyle = style.getPropertyValue(`--${name}`));
 		const [left, top, width, height] = [58, 10, clientWidth - 84, clientHeight - 36];
@@ -89,13 +85,13 @@ class Plot {
 		const every = width < 420 ? 5 : width < 700 ? 2 : 1;
 		for (let i = 0; i <= 10; i += 1) {
 			const at = Math.round(left + (width * i) / 10) + 0.5;
-			path(i === 5 ? "axis" : "grid", [at, top], [at, top + height]);
+			path(i === 5 ? "border" : "grid", [at, top], [at, top + height]);
 			const seconds = (first + ((last - first) * i) / 10 - zero) * dt;
 			if (dt && i % every === 0) label(seconds, "s", "center", at, top + height + 15);
 		}
 		for (let i = 0; i <= 8; i += 1) {
 			const at = Math.round(top + (height * i) / 8) + 0.5;
-			path(i === 4 ? "axis" : "grid", [left, at], [left + width, at]);
+			path(i === 4 ? "border" : "grid", [left, at], [left + width, at]);
 			label(high - ((high - low) * i) / 8, "V", "right", left - 7, at);
 		}
 		if (samples) {
@@ -104,7 +100,6 @@ class Plot {
 			c.rect(left, top, width, height);
 			c.clip();
 			c.lineWidth = 1.75;
-			c.lineJoin = "round";
 			c.globalAlpha = dim ? 0.35 : 1;
 			if (dark.matches) c.shadowColor = colour("trace");
 			c.shadowBlur = 6;
@@ -135,6 +130,14 @@ class Plot {
 	}
 }
 
+function drag({ canvas }, moved) {
+	canvas.onpointerdown = canvas.onpointermove = (event) => {
+		if (event.buttons !== 1) return;
+		canvas.setPointerCapture(event.pointerId);
+		moved(event);
+	};
+}
+
 function range(samples) {
 	let [min, max, sum] = [Infinity, -Infinity, 0];
 	for (const sample of samples) {
@@ -145,7 +148,7 @@ function range(samples) {
 	return { min, max, mean: sum / samples.length };
 }
 
-/** Where samples rise through a level; noise near it counts once. */
+/** Where samples rise through a level, noise around it left out. */
 function* rises(samples, level, margin, from, to) {
 	let armed = false;
 	for (let i = from + 1; i < to; i += 1) {
@@ -156,8 +159,6 @@ function* rises(samples, level, margin, from, to) {
 	}
 }
 
-// The connection
-
 let client;
 
 function connect() {
@@ -166,58 +167,44 @@ function connect() {
 	client.addEventListener("state", ({ state, error, sameSession }) => {
 		const refused = error instanceof RpcError;
 		const text = { open: "Connected", closed: `Refused: ${error?.message}` };
-		if (state !== "connecting") {
-			$("state").className = state;
-			say($("state"), text[state] ?? "Connection lost, trying again…");
-			$("retry").hidden = state !== "waiting";
-			$("refused").hidden = !refused;
-			screen.show({ dim: state !== "open" });
-		}
+		if (state === "connecting") return;
+		$.state.className = state;
+		say($.state, text[state] ?? "Connection lost, trying again…");
+		$.refused.hidden = !refused;
+		screen.show({ dim: state !== "open" });
 		if (state !== "open") return;
-		if (sameSession === false) say($("notice"), "The server was restarted, with settings of its own.");
+		if (sameSession === false) say($.notice, "The server was restarted, with settings of its own.");
 		client.call("scope.settings.get").then(apply, () => {});
 	});
 	follow();
 }
 
-const told = (error) => (client.state === "open" ? error.message : "Not connected");
-
-$("retry").onclick = () => client.retry();
-addEventListener("online", () => client.retry());
-$("refused").onsubmit = (event) => {
+$.refused.onsubmit = (event) => {
 	event.preventDefault();
-	sessionStorage.secret = $("secret").value;
+	sessionStorage.secret = $.secret.value;
 	connect();
 };
 
-// Settings: what is set here is sent; what the server says is shown, in every tab.
+// What is set here is sent; what the server says is shown, in every tab.
 
-const SETTINGS = {
-	frequency: { unit: "Hz", low: 0.1, high: 1e6, log: true },
-	amplitude: { unit: "V", low: 0.01, high: 10, log: true },
-	offset: { unit: "V", low: -10, high: 10 },
-	noise: { unit: "V", low: 0, high: 2 },
-};
-const LEVEL = { unit: "V", low: -10, high: 10 };
+const SETTINGS = { frequency: ["Hz", 0.1, 1e6], amplitude: ["V", 0.01, 10], offset: ["V", -10, 10], noise: ["V", 0, 2] };
+const shown = {};
 let settings = {};
 let wanted = {};
 let sending = false;
 
-/** A number to type or drag. */
-function control(parent, id, about, changed) {
-	const { unit, low, high, log } = about;
+/** A number to type or drag, on a logarithmic scale if there is one. */
+function control(parent, id, [unit, low, high], changed) {
+	const log = low > 0 && Math.log(high / low);
 	const name = id[0].toUpperCase() + id.slice(1);
-	const box = document.createElement("div");
-	box.className = "control";
-	box.innerHTML = `<label for="${id}">${name}</label><input id="${id}" inputmode="decimal" autocomplete="off" aria-describedby="${id}-error"><input type="range" max="1" step=".001" aria-label="${name}, slider"><p class="error" id="${id}-error" role="alert"></p>`;
-	$(parent).append(box);
-	const [, field, slider] = box.children;
+	$[parent].insertAdjacentHTML("beforeend", `<div class="control"><label for="${id}">${name}</label><input id="${id}" inputmode="decimal" autocomplete="off" aria-describedby="${id}-error"><input type="range" max="1" step=".001" aria-label="${name}, slider"><p class="error" id="${id}-error" role="alert"></p></div>`);
+	const [, field, slider] = $[parent].lastChild.children;
 	let typed = false;
-	about.show = (value) => {
+	shown[id] = (value) => {
 		if (value === undefined) return;
 		if (!typed) field.value = si(value, unit);
 		slider.ariaValueText = si(value, unit);
-		const part = log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+		const part = log ? Math.log(value / low) / log : (value - low) / (high - low);
 		if (!slider.matches(":active")) slider.value = part;
 	};
 	field.onfocus = () => field.select();
@@ -231,12 +218,12 @@ function control(parent, id, about, changed) {
 		}
 	};
 	slider.oninput = () => {
-		const part = Number(slider.value);
-		changed(Number((log ? low * (high / low) ** part : low + (high - low) * part).toPrecision(3)));
+		const value = log ? low * Math.exp(log * slider.value) : low + (high - low) * slider.value;
+		changed(Number(value.toPrecision(3)));
 	};
 }
 
-const fail = (id, text) => say($(`${id}-error`), text);
+const fail = (id, text) => say($[`${id}-error`], text);
 
 /** The newest wish is sent as soon as the one before is answered. */
 async function set(change) {
@@ -251,8 +238,8 @@ async function set(change) {
 			apply(await client.call("scope.settings.set", [], now, { timeout: 5000 }));
 		} catch (error) {
 			const name = error.data in now ? error.data : Object.keys(now)[0];
-			const value = SETTINGS[name] ? si(now[name], SETTINGS[name].unit) : now[name];
-			fail(name, `${value} was not set: ${told(error).replace(/^Invalid params: \w+: /, "")}`);
+			const value = SETTINGS[name] ? si(now[name], SETTINGS[name][0]) : now[name];
+			fail(name, `${value} was not set: ${error.message.replace(/^Invalid params: \w+: /, "")}`);
 			apply(settings);
 		}
 	}
@@ -261,25 +248,21 @@ async function set(change) {
 
 function apply(value) {
 	settings = value;
-	for (const name in SETTINGS) SETTINGS[name].show({ ...value, ...wanted }[name]);
-	if (value.timebase) choose($("timebase"), value.timebase, "s");
-	for (const choice of document.getElementsByName("waveform")) choice.checked = choice.value === value.waveform;
+	for (const name in SETTINGS) shown[name]({ ...value, ...wanted }[name]);
+	if (value.timebase) choose($.timebase, value.timebase, "s");
+	$.wave.waveform.value = value.waveform;
 }
 
 for (const name of ["sine", "square", "triangle", "noise"]) {
-	const label = document.createElement("label");
-	label.innerHTML = `<input type="radio" name="waveform" value="${name}">${name}`;
-	label.onchange = () => set({ waveform: name });
-	document.querySelector(".choices").append(label);
+	$.wave.innerHTML += `<label><input type="radio" name="waveform" value="${name}">${name}</label>`;
 }
+$.wave.onchange = ({ target }) => set({ waveform: target.value });
 for (const name in SETTINGS) control("generator", name, SETTINGS[name], (value) => set({ [name]: value }));
-for (const value of steps(-5, -1).concat(1)) choose($("timebase"), value, "s");
-for (const value of steps(-2, 0)) choose($("volts"), value, "V");
-$("timebase").onchange = () => set({ timebase: Number($("timebase").value) });
+for (const value of steps(-5, 16)) choose($.timebase, value, "s");
+for (const value of steps(-2, 9)) choose($.volts, value, "V");
+$.timebase.onchange = () => set({ timebase: Number($.timebase.value) });
 
-// The live trace
-
-const screen = new Plot($("screen"));
+const screen = new Plot($.screen);
 let traces;
 let before;
 let trace;
@@ -297,36 +280,32 @@ async function follow() {
 	}
 }
 
-$("run").onclick = () => {
+$.run.onclick = () => {
 	if (traces) traces = void traces.return();
 	else follow();
 	trace = undefined;
-	say($("run"), traces ? "Stop" : "Run");
+	say($.run, traces ? "Stop" : "Run");
 };
 
 function setLevel(value) {
 	fail("level", "");
-	level = clamp(value, LEVEL.low, LEVEL.high);
-	LEVEL.show(level);
+	level = clamp(value, -10, 10);
+	shown.level(level);
 	present();
 }
 
-$("screen").onpointerdown = $("screen").onpointermove = ({ buttons, offsetY, pointerId }) => {
-	if (buttons !== 1) return;
-	$("screen").setPointerCapture(pointerId);
-	setLevel(Number(screen.volts(offsetY).toPrecision(3)));
-};
-$("mode").onchange = $("volts").onchange = present;
-$("fit").onclick = () => {
+drag(screen, ({ offsetY }) => setLevel(Number(screen.volts(offsetY).toPrecision(3))));
+$.mode.onchange = $.volts.onchange = present;
+$.fit.onclick = () => {
 	const { amplitude, offset, noise, frequency } = settings;
-	$("volts").value = steps(-2, 0).find((step) => step * 3.9 >= Math.abs(offset) + amplitude + noise) ?? 5;
+	$.volts.value = steps(-2, 9).find((step) => step * 3.9 >= Math.abs(offset) + amplitude + noise) ?? 5;
 	setLevel(offset);
-	set({ timebase: steps(-5, -1).find((step) => step * 10 >= 2 / frequency) ?? 1 });
+	set({ timebase: steps(-5, 15).find((step) => step * 10 >= 2 / frequency) ?? 1 });
 };
 
 function present() {
-	const mode = $("mode").value;
-	const high = 4 * $("volts").value;
+	const mode = $.mode.value;
+	const high = 4 * $.volts.value;
 	screen.show({ low: -high, high, level: mode === "Off" ? undefined : level });
 	if (!trace) return;
 	const { samples, rate, n } = trace;
@@ -352,28 +331,25 @@ function present() {
 	measured = performance.now();
 	const times = [...rises(all, mean, margin, 0, all.length)];
 	const frequency = ((times.length - 1) * rate) / (times.at(-1) - times[0]);
-	say($("peak"), si(max - min, "V", 3));
-	say($("mean"), si(Math.abs(mean) < margin / 50 ? 0 : mean, "V", 3));
-	say($("measured"), frequency && settings.waveform !== "noise" ? si(frequency, "Hz", 3) : "–");
-	say($("triggered"), found ? "Triggered" : mode === "Normal" ? "Waiting" : mode);
-	say($("missed"), `${missed}`);
+	say($.peak, si(max - min, "V", 3));
+	say($.mean, si(Math.abs(mean) < margin / 50 ? 0 : mean, "V", 3));
+	say($.measured, frequency && settings.waveform !== "noise" ? si(frequency, "Hz", 3) : "–");
+	say($.triggered, found ? "Triggered" : mode === "Normal" ? "Waiting" : mode);
+	say($.missed, `${missed}`);
 }
 
-control("trigger", "level", LEVEL, setLevel);
-$("volts").value = 0.5;
+control("trigger", "level", SETTINGS.offset, setLevel);
+$.volts.value = 0.5;
 setLevel(0);
 screen.show({ first: 0, last: 500, zero: 0 });
 
-// Long calls, which can be cancelled
+// Long calls
 
 function task(id, work) {
-	const form = $(id);
-	form.insertAdjacentHTML("beforeend", `<button type="button" hidden>Cancel</button>`);
-	form.insertAdjacentHTML("afterend", `<progress hidden aria-label="Progress"></progress><p class="result" role="status"></p><p class="error" role="alert"></p>`);
-	const [start, cancel] = [form.querySelector("button"), form.lastChild];
-	const progress = form.nextSibling;
-	const result = progress.nextSibling;
-	const error = result.nextSibling;
+	const form = $[id];
+	form.insertAdjacentHTML("beforeend", `<button type="button" hidden>Cancel</button><progress hidden aria-label="Progress"></progress><p class="result" role="status"></p><p class="error" role="alert"></p>`);
+	const start = form.querySelector("button");
+	const [cancel, progress, result, error] = [...form.children].slice(-4);
 	const busy = (is) => {
 		const focused = form.contains(document.activeElement);
 		progress.hidden = cancel.hidden = !is;
@@ -393,38 +369,38 @@ function task(id, work) {
 			say(result, await work(abort.signal, (done, total) => total && (progress.value = done / total)));
 		} catch (problem) {
 			if (abort.signal.aborted) say(result, "Cancelled");
-			else say(error, problem instanceof RangeError ? problem.message : told(problem));
+			else say(error, problem.message);
 		}
 		busy(false);
 	};
 }
 
 task("calibrate", async (signal, onProgress) => {
-	const seconds = parse($("seconds").value);
+	const seconds = parse($.seconds.value);
 	const { offset, gain } = await client.call("scope.calibrate", [seconds], {}, { signal, onProgress });
 	return `Offset ${si(offset, "V", 3)}, gain ${gain.toFixed(3)}`;
 });
 
 task("upload", async (signal, onUpload) => {
-	const image = await $("image").files[0].arrayBuffer();
+	const image = await $.image.files[0].arrayBuffer();
 	const { length, digest } = await client.call("scope.firmware_update", [image], {}, { signal, onUpload });
-	return `${length.toLocaleString("en")} bytes arrived, SHA-256 ${digest}`;
+	return `${length.toLocaleString()} bytes arrived, SHA-256 ${digest}`;
 });
 
-const captured = new Plot($("captured"));
+const captured = new Plot($.captured);
 
 task("capture", async (signal) => {
-	const kwargs = { samples: parse($("samples").value) };
-	if ($("at-level").checked) kwargs.trigger = level;
+	const kwargs = { samples: parse($.samples.value) };
+	if ($.edge.checked) kwargs.trigger = level;
 	const { rate, trigger, samples: bytes } = await client.call("scope.capture", [], kwargs, { signal });
 	const samples = new Float32Array(bytes.buffer);
 	const { min, max } = range(samples);
-	const step = steps(-3, 0).find((step) => step * 6 >= max - min) ?? 5;
+	const step = steps(-3, 12).find((step) => step * 6 >= max - min) ?? 5;
 	const middle = Math.round((min + max) / 2 / step) * step;
-	$("view").hidden = $("download").hidden = false;
+	$.view.hidden = $.download.hidden = false;
 	captured.show({ samples, zero: trigger ?? 0, dt: 1 / rate, low: middle - 4 * step, high: middle + 4 * step, level: kwargs.trigger });
 	view(0, Infinity);
-	return `${samples.length.toLocaleString("en")} samples in ${si(samples.length / rate, "s")}`;
+	return `${samples.length.toLocaleString()} samples in ${si(samples.length / rate, "s")}`;
 });
 
 function view(first, length) {
@@ -434,31 +410,21 @@ function view(first, length) {
 	captured.show({ first, last: first + length });
 }
 
-function zoom(factor, part) {
+/** Shows so many times as much, from a part of what is shown now on. */
+function look(factor, part) {
 	const { first, last } = captured;
-	view(first + (last - first) * (1 - factor) * part, (last - first) * factor);
+	view(first + (last - first) * part, (last - first) * factor);
 }
 
-function move(part) {
-	const { first, last } = captured;
-	view(first + (last - first) * part, last - first);
-}
-
-for (const button of $("view").querySelectorAll("button")) {
-	const { zoom: factor, move: part } = button.dataset;
-	button.onclick = () => (part ? move(part) : zoom(factor, 0.5));
-}
-$("captured").onwheel = (event) => {
+for (const button of $.view.querySelectorAll("button")) button.onclick = () => look(...button.value.split(" "));
+$.captured.onwheel = (event) => {
 	event.preventDefault();
-	zoom(event.deltaY > 0 ? 1.25 : 0.8, captured.part(event.offsetX));
+	const factor = event.deltaY > 0 ? 1.25 : 0.8;
+	look(factor, captured.part(event.offsetX) * (1 - factor));
 };
-$("captured").onpointermove = ({ buttons, movementX, pointerId }) => {
-	if (buttons !== 1) return;
-	$("captured").setPointerCapture(pointerId);
-	move(captured.part(0) - captured.part(movementX));
-};
+drag(captured, ({ movementX }) => look(1, captured.part(0) - captured.part(movementX)));
 
-$("download").onclick = () => {
+$.download.onclick = () => {
 	const { samples, zero, dt } = captured;
 	const rows = ["seconds,volts\n"];
 	samples.forEach((sample, i) => rows.push(`${Number(((i - zero) * dt).toPrecision(9))},${Number(sample.toPrecision(7))}\n`));
@@ -466,7 +432,7 @@ $("download").onclick = () => {
 	link.href = URL.createObjectURL(new Blob(rows, { type: "text/csv" }));
 	link.download = "capture.csv";
 	link.click();
-	setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+	setTimeout(() => URL.revokeObjectURL(link.href), 9999);
 };
 
 connect();
