@@ -3,7 +3,7 @@
 //!
 //! A [`Server`] runs a [`Service`](wslink_core::Service) on anything that implements
 //! [`embedded_io_async`]: [`Server::serve`] is a future for one connection, which the application
-//! joins or spawns; with the feature `net`, [`listen`](crate::listen()) is one that accepts
+//! joins or spawns; with the feature `net`, `listen` is one that accepts
 //! connections of an `embassy-net` stack one after the other.
 //!
 //! All memory belongs to the application: the [`PeerMemory`] of each WebSocket, the two buffers of
