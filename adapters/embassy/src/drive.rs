@@ -10,7 +10,6 @@ use core::ops::Range;
 use core::pin::pin;
 use core::task::{Context, Poll};
 use embassy_futures::join::join_array;
-use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
@@ -52,7 +51,7 @@ where
 /// A place for a call.
 enum Slot<Q> {
     Free,
-    Ready(Started, Result<Q, RpcError>),
+    Ready(Started, Q),
     Running(CallId),
     /// The engine has answered it; what runs is to be dropped.
     Dropped,
@@ -63,15 +62,6 @@ struct Started {
     id: CallId,
     identity: Identity,
     token: Option<u32>,
-}
-
-/// What a frame leads to when it is no longer borrowed.
-enum Then<Q> {
-    Nothing,
-    /// A hello, with the length of the copy of its arguments.
-    Judge(Option<usize>),
-    Start(Started, Result<Q, RpcError>),
-    Builtin,
 }
 
 /// Drives a WebSocket until it is over. `ahead` is what was read behind the handshake.
@@ -90,7 +80,7 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
 {
     let mut reading = pin!(peer.read(rx, buffer, ahead));
     let mut writing = pin!(peer.write(tx, stage));
-    let mut calls = pin!(join_array(array::from_fn::<_, CALLS, _>(|index| peer.run(index))));
+    let mut calls = pin!(peer.calls());
     let mut readable = true;
     poll_fn(|cx| {
         for _ in 0..ROUNDS {
@@ -178,8 +168,16 @@ where
                 Found::Held => poll_fn(|_| ready_if(self.has_room())).await,
                 Found::Piece { opcode, fin, payload } => {
                     let end = incoming.end();
-                    let then = self.take(opcode, fin, buffer, payload, end);
-                    self.follow(then, buffer, end).await;
+                    if let Some(args) = self.take(opcode, fin, buffer, payload, end) {
+                        // The copy of its arguments, if that is any.
+                        let args = buffer
+                            .get(args)
+                            .and_then(|args| Value::check_msgpack(args, MAX_DEPTH).ok());
+                        let hello = Hello::new(args, None);
+                        let hello = hello.expecting(&self.server.options.secret);
+                        let verdict = self.server.service.authorize(&hello).await;
+                        self.judge(verdict);
+                    }
                     self.turn().await;
                 }
                 Found::Ping(payload) => {
@@ -210,7 +208,11 @@ where
         }
     }
 
-    /// Gives a frame, or a piece of one, to the engine, and decodes what it asks.
+    /// Gives a frame, or a piece of one, to the engine, and acts on what it asks. Of a hello it
+    /// tells where in the buffer, behind `end`, the copy of its arguments is; an empty one is none.
+    ///
+    /// Not inlined, as others here: what it has on the stack is to be gone when the rest runs.
+    #[inline(never)]
     fn take(
         &self,
         opcode: OpCode,
@@ -218,10 +220,10 @@ where
         buffer: &mut [u8],
         payload: Range<usize>,
         end: usize,
-    ) -> Then<S::Request> {
+    ) -> Option<Range<usize>> {
         let mut conn = self.conn.borrow_mut();
         if is_ending(conn.phase()) {
-            return Then::Nothing;
+            return None;
         }
         let (front, free) = buffer.split_at_mut(end);
         let payload = front.get_mut(payload).unwrap_or_default();
@@ -232,44 +234,35 @@ where
         };
         let identity = conn.identity();
         match conn.handle_frame(now(), frame) {
-            Ok(Some(Event::Hello(hello))) => Then::Judge(copy_args(&hello, free)),
+            Ok(Some(Event::Hello(hello))) => {
+                return Some(end..end + copy_args(&hello, free).unwrap_or(0));
+            }
             Ok(Some(Event::Call(call))) => {
                 let started = Started { id: call.id, identity, token: call.token };
-                Then::Start(started, self.server.service.decode(&call))
-            }
-            Ok(Some(Event::Builtin)) => Then::Builtin,
-            // The engine has answered what a device has no use for.
-            Ok(_) | Err(_) => Then::Nothing,
-        }
-    }
-
-    async fn follow(&self, then: Then<S::Request>, buffer: &[u8], end: usize) {
-        match then {
-            Then::Nothing => {}
-            Then::Judge(len) => {
-                let args = len
-                    .and_then(|len| buffer.get(end..end + len))
-                    .and_then(|args| Value::check_msgpack(args, MAX_DEPTH).ok());
-                let hello = Hello::new(args, None).expecting(&self.server.options.secret);
-                let verdict = self.server.service.authorize(&hello).await;
-                self.judge(verdict);
-            }
-            Then::Start(started, request) => {
-                let free = self.slots.iter().find(|it| matches!(*it.borrow(), Slot::Free));
-                // There is one: the frame would not have been taken otherwise.
-                if let Some(slot) = free {
-                    *slot.borrow_mut() = Slot::Ready(started, request);
+                match self.server.service.decode(&call) {
+                    Ok(request) => {
+                        let mut free = self.slots.iter().filter_map(|it| it.try_borrow_mut().ok());
+                        // There is one: the frame would not have been taken otherwise.
+                        if let Some(mut slot) = free.find(|it| matches!(**it, Slot::Free)) {
+                            *slot = Slot::Ready(started, request);
+                        }
+                    }
+                    // Where a call was taken there is room for its error.
+                    Err(error) => _ = conn.fail(started.id, &error),
                 }
             }
-            Then::Builtin => {
-                let mut conn = self.conn.borrow_mut();
+            Ok(Some(Event::Builtin)) => {
                 self.server.shared.hub(|hub| conn.handle_builtin(now(), hub));
                 drop(conn);
                 self.tell_listened();
             }
+            // The engine has answered what a device has no use for.
+            Ok(_) | Err(_) => {}
         }
+        None
     }
 
+    #[inline(never)]
     fn judge(&self, verdict: Verdict) {
         let mut conn = self.conn.borrow_mut();
         let result = self.server.shared.hub(|hub| conn.authorize(now(), hub, verdict));
@@ -338,6 +331,7 @@ where
     }
 
     /// Copies frames to the stage, whole ones as long as they fit, and tells how many bytes.
+    #[inline(never)]
     fn fill(&self, stage: &mut [u8]) -> usize {
         let mut len = 0;
         loop {
@@ -404,6 +398,17 @@ where
         }
     }
 
+    /// Runs the calls of all places. Not inlined: they are large, and pass over the stack.
+    #[inline(never)]
+    fn calls(&self) -> impl Future
+    where
+        M: Memory<Blobs: Send>,
+        R: Sync,
+        Hub<M>: Send,
+    {
+        join_array(array::from_fn::<_, CALLS, _>(|index| self.run(index)))
+    }
+
     /// Runs the calls of one place, one after the other.
     async fn run(&self, index: usize)
     where
@@ -419,27 +424,30 @@ where
             .await;
             self.progress.set(true);
             let host = CallHost::new(&self.server.shared);
-            let answer = match request {
-                Err(error) => Some(Err(error)),
-                Ok(request) => {
-                    let cx = Cx::new(self.id, started.token, &host);
-                    let cx = cx.with_identity(started.identity);
-                    let call = self.server.service.call(cx, request);
-                    match select(poll_fn(|_| self.poll_dropped(index)), call).await {
-                        Either::First(()) => None,
-                        Either::Second(answer) => Some(answer),
-                    }
-                }
+            let cx = Cx::new(self.id, started.token, &host).with_identity(started.identity);
+            let answer = {
+                let mut call = pin!(self.server.service.call(cx, request));
+                poll_fn(|cx| match self.poll_dropped(index) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => call.as_mut().poll(cx).map(Some),
+                })
+                .await
             };
             if let Some(answer) = answer {
-                self.answer(index, started.id, answer, host.into_blobs()).await;
+                let mut blobs = host.into_blobs();
+                let mut kept = Kept { count: &self.kept, tried: None };
+                poll_fn(|_| match self.poll_dropped(index) {
+                    Poll::Ready(()) => Poll::Ready(()),
+                    Poll::Pending => self.answer(started.id, &answer, &mut blobs, &mut kept),
+                })
+                .await;
             }
             *self.slots[index].borrow_mut() = Slot::Free;
             self.progress.set(true);
         }
     }
 
-    fn start(&self, index: usize) -> Option<(Started, Result<S::Request, RpcError>)> {
+    fn start(&self, index: usize) -> Option<(Started, S::Request)> {
         let slot = &mut *self.slots[index].borrow_mut();
         match core::mem::replace(slot, Slot::Free) {
             Slot::Ready(started, request) => {
@@ -457,40 +465,34 @@ where
         ready_if(matches!(*self.slots[index].borrow(), Slot::Dropped))
     }
 
-    /// Gives an answer to the engine as soon as there is room.
-    async fn answer(
+    /// Gives an answer to the engine; ready when there was room.
+    #[inline(never)]
+    fn answer(
         &self,
-        index: usize,
         id: CallId,
-        answer: Result<S::Reply, RpcError>,
-        mut blobs: M::Blobs,
-    ) {
-        let mut tried = None;
-        let mut kept = Kept { count: &self.kept, counts: false };
-        poll_fn(|_| {
-            if self.poll_dropped(index).is_ready() {
-                return Poll::Ready(());
-            }
-            // There may be room when something was sent.
-            if tried == Some(self.sent.get()) {
-                return Poll::Pending;
-            }
-            tried = Some(self.sent.get());
-            let mut conn = self.conn.borrow_mut();
-            let result = match &answer {
-                Err(error) => conn.fail(id, error),
-                Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, id, reply, &mut blobs)),
-            };
-            if let Err(SendError::Full(_)) = result {
-                kept.count_in();
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
+        answer: &Result<S::Reply, RpcError>,
+        blobs: &mut M::Blobs,
+        kept: &mut Kept<'_>,
+    ) -> Poll<()> {
+        // There may be room when something was sent.
+        let sent = self.sent.get();
+        if kept.tried == Some(sent) {
+            return Poll::Pending;
+        }
+        let mut conn = self.conn.borrow_mut();
+        let result = match answer {
+            Err(error) => conn.fail(id, error),
+            Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, id, reply, blobs)),
+        };
+        if let Err(SendError::Full(_)) = result {
+            kept.count_in(sent);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// What happened that no frame brought.
+    #[inline(never)]
     fn poll_events(&self) {
         loop {
             let event = self.conn.borrow_mut().poll_event();
@@ -524,6 +526,7 @@ where
     }
 
     /// Ready when what is over has had its time.
+    #[inline(never)]
     fn poll_time(&self, cx: &mut Context<'_>) -> Poll<()> {
         let now = now();
         let next = match self.until.get() {
@@ -580,12 +583,13 @@ where
 /// Counts an answer that waits for room, as long as it does.
 struct Kept<'a> {
     count: &'a Cell<usize>,
-    counts: bool,
+    /// What had been sent when it found no room.
+    tried: Option<u32>,
 }
 
 impl Kept<'_> {
-    fn count_in(&mut self) {
-        if !core::mem::replace(&mut self.counts, true) {
+    fn count_in(&mut self, sent: u32) {
+        if self.tried.replace(sent).is_none() {
             self.count.set(self.count.get() + 1);
         }
     }
@@ -593,7 +597,7 @@ impl Kept<'_> {
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
-        if self.counts {
+        if self.tried.is_some() {
             self.count.set(self.count.get() - 1);
         }
     }

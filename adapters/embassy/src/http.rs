@@ -93,7 +93,9 @@ pub(crate) async fn read_request<'o, R: Read>(
     }
 }
 
-/// The length of a request's head, and what to answer; `None` if it is not complete.
+/// The length of a request's head, and what to answer; `None` if it is not complete. Not inlined:
+/// the headers are large, and are to be gone from the stack when the rest runs.
+#[inline(never)]
 fn parse<'o>(bytes: &[u8], options: &Options<'o>) -> Option<(usize, Answer<'o>)> {
     let mut headers = [EMPTY_HEADER; HEADERS];
     let mut request = Request::new(&mut headers);

@@ -2,6 +2,7 @@
 
 use crate::drive::{self, Peer};
 use crate::http::{self, Answer, Refusal};
+use crate::memory::Taken;
 use crate::shared::{Shared, now};
 use crate::{Lent, Options, Pool};
 use core::fmt;
@@ -98,17 +99,27 @@ where
         let patience = to_embassy(self.options.config.deadlines.write);
         let responded = http::respond(&mut Patient { tx: &mut tx, patience }, answer).await;
         let (Ok(()), Some(taken)) = (responded, taken) else { return };
-        let mut stage = taken.stage;
-        let buffers = Buffers { receive: taken.receive, transmit: taken.transmit };
+        let Taken { receive, transmit, mut stage } = taken;
+        let mut peer = None;
+        self.open(&mut peer, Buffers { receive, transmit });
+        if let Some(peer) = &peer {
+            drive::drive(peer, rx, tx, frame, rest, stage.as_mut()).await;
+        }
+    }
+
+    /// Makes a connection in its place. Not inlined: it is large, and passes over the stack.
+    #[inline(never)]
+    fn open<'s>(
+        &'s self,
+        place: &mut Option<Peer<'s, 'm, S, M, PEERS, CALLS, R>>,
+        buffers: Buffers<Lent<'m>>,
+    ) {
         let mut config = self.options.config;
         config.limits.calls = config.limits.calls.min(u16::try_from(CALLS).unwrap_or(u16::MAX));
         let id = self.shared.hub(Hub::next_peer);
         let (api, entropy) = (Api::of::<S>(), (self.options.entropy)());
-        let Ok(connection) = Connection::accept(config, api, buffers, id, entropy, now()) else {
-            return;
-        };
-        let peer = Peer::new(self, id, connection);
-        drive::drive(&peer, rx, tx, frame, rest, stage.as_mut()).await;
+        let connection = Connection::accept(config, api, buffers, id, entropy, now());
+        *place = connection.ok().map(|connection| Peer::new(self, id, connection));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask <what>`. `help` lists them.
 
+mod firmware;
 mod fuzz;
 mod node;
 mod proxy;
@@ -22,11 +23,13 @@ usage: cargo xtask <what>
   stock                    Kitware's JavaScript clients against the instrument
   browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
+  firmware [--run]         the scope on a Cortex-M3: what it takes; or in QEMU, at port 18080
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
 
 /// What has to build where there is no allocator.
-const NO_STD_PACKAGES: &[&str] = &["wslink-core", "wslink-no-std", "wslink-scope"];
+const NO_STD_PACKAGES: &[&str] =
+    &["wslink-core", "wslink-no-std", "wslink-scope", "wslink-embassy"];
 const NO_STD_TARGET: &str = "thumbv7m-none-eabi";
 
 /// In `test`: enough to run the corpora and notice what is broken at once.
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
         ["stock"] => node::stock(),
         ["browser"] => node::browser(),
         ["proxy"] => proxy::run(),
+        ["firmware"] => firmware::firmware(false),
+        ["firmware", "--run"] => firmware::firmware(true),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
@@ -82,6 +87,7 @@ fn test() -> Outcome {
         ("stock", node::stock),
         ("browser", node::browser),
         ("proxy", proxy::run),
+        ("firmware", || firmware::firmware(false)),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
     ];
 
@@ -117,6 +123,7 @@ fn test() -> Outcome {
 fn fmt() -> Outcome {
     cargo(["fmt", "--all", "--check"]).run()?;
     // A workspace of its own, so `--all` leaves it out.
+    cargo(["fmt", "--check", "--manifest-path", firmware::MANIFEST]).run()?;
     cargo(["fmt", "--check", "--manifest-path", fuzz::MANIFEST]).run()
 }
 
