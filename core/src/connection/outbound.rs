@@ -149,13 +149,18 @@ impl<M: Memory> Outbound<M> {
         if self.feed.view(dialect, hub).is_some() {
             return Ok(());
         }
-        if let Some(frame) = self.frame.filter(|frame| frame.source == Source::Publication) {
+        if let Some(frame) = self.frame {
+            if frame.source != Source::Publication {
+                // What is under way is finished first.
+                return Ok(());
+            }
             if frame.taken > 0 {
                 return Err(Lost::MidFrame);
             }
             self.frame = None;
         }
-        self.exclusive = None;
+        // It may have had to wait for an answer that nothing may pass.
+        self.exclusive.take_if(|source| *source == Source::Publication);
         self.feed.abandon(hub).map_err(|Behind| Lost::Behind)?;
         if dialect == Dialect::V1 {
             // Half a text cannot be taken back. An attachment that was announced has to come, or

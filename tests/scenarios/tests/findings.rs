@@ -9,7 +9,7 @@ use wslink_core::{
     HubBuffers, HubLimits, Instant, Memory, MethodInfo, NoBlob, RpcError, Service, Topic,
     TopicInfo, Verdict,
 };
-use wslink_scenarios::{DIALECTS, bench_of, bench_with};
+use wslink_scenarios::{Bench, DIALECTS, bench_of, bench_with};
 use wslink_testkit::{Client, Clock, Frame, HeapTable, Options, Pair, Received, Val, val};
 
 #[test]
@@ -204,6 +204,36 @@ fn what_waits_for_its_time_is_not_lost_without_a_word() {
         let transcript = pair.transcript().to_string();
         assert_eq!(values(&pair, client, "kept"), [val!(0), val!(1)], "{name}:\n{transcript}");
         assert!(transcript.contains("* lagged rare 1"), "{name}:\n{transcript}");
+    }
+}
+
+#[test]
+fn a_publication_that_is_passed_over_lets_nothing_into_another_message() {
+    for bytes in (0..700).step_by(5) {
+        let mut options = Options::desktop();
+        options.config.limits.max_msg_size = 64;
+        options.hub.publications = 2;
+        let mut pair = bench_of(options);
+        let client = pair.connected(Dialect::V1);
+        pair.link(client).stall();
+        let id = pair.call(client, "bench.attach", val!([200]));
+        let publish = |pair: &Pair<Bench>, level| {
+            let audience = Audience::All;
+            pair.publications().publish(audience, &wslink_scenarios::LEVEL, &level, &[])
+        };
+        publish(&pair, 1).expect("it fits");
+        publish(&pair, 2).expect("it fits");
+        pair.run();
+        pair.send(client, Frame::ping("between"));
+        pair.link(client).take(bytes);
+        pair.run();
+        (3..9).for_each(|level| publish(&pair, level).expect("it fits"));
+        pair.run();
+        pair.link(client).flow();
+        pair.run();
+        // The client has looked at the order of the frames.
+        let ended = pair.connection(client).closed().is_some();
+        assert!(ended || pair.answer(client, &id).is_some(), "{bytes}:\n{}", pair.transcript());
     }
 }
 
