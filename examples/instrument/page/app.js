@@ -176,7 +176,7 @@ function connect() {
 		if (sameSession === false) say($.notice, "The server was restarted, with settings of its own.");
 		client.call("scope.settings.get").then(apply, () => {});
 	});
-	follow();
+	follow().catch(() => {});
 }
 
 $.refused.onsubmit = (event) => {
@@ -282,7 +282,7 @@ async function follow() {
 
 $.run.onclick = () => {
 	if (traces) traces = void traces.return();
-	else follow();
+	else follow().catch(() => {});
 	trace = undefined;
 	say($.run, traces ? "Stop" : "Run");
 };
@@ -369,7 +369,7 @@ function task(id, work) {
 			say(result, await work(abort.signal, (done, total) => total && (progress.value = done / total)));
 		} catch (problem) {
 			if (abort.signal.aborted) say(result, "Cancelled");
-			else say(error, problem.message);
+			else say(error, problem.data?.exception ?? problem.message);
 		}
 		busy(false);
 	};

@@ -24,7 +24,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 struct Arguments {
     #[command(flatten)]
     server: ServerArgs,
-    /// Offer scope.echo, scope.fail and scope.unserializable.
+    /// Offer scope.echo, scope.fail, scope.unserializable and scope.publish.
     #[arg(long)]
     test_methods: bool,
     /// Let clients end the instrument, as upstream's servers do.

@@ -6,10 +6,10 @@ use core::borrow::Borrow;
 use core::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
-use wslink_core::{Call, Cx, MethodInfo, ParamInfo, RpcError, Service, TopicInfo};
+use wslink_core::{Call, Cx, MethodInfo, ParamInfo, Policy, RpcError, Service, Topic, TopicInfo};
 use wslink_scope::{Scope, Signal, Timer};
 
-/// The scope with `scope.echo`, `scope.fail` and `scope.unserializable`.
+/// The scope with `scope.echo`, `scope.fail`, `scope.unserializable` and `scope.publish`.
 #[derive(Debug)]
 pub(crate) struct WithTestMethods<T>(pub(crate) Scope<T>);
 
@@ -23,21 +23,39 @@ impl<T> Borrow<Scope<T>> for WithTestMethods<T> {
 const SCOPE: usize = <Scope<NoTimer> as Service>::METHODS.len();
 
 /// The scope's methods first, so that an index of the scope is also one of ours.
-const METHODS: [MethodInfo; SCOPE + 3] = {
-    let mut methods = [MethodInfo::new("scope.echo").with_doc("What it was given."); SCOPE + 3];
+const METHODS: [MethodInfo; SCOPE + 4] = {
+    let mut methods = [MethodInfo::new("scope.echo").with_doc("What it was given."); SCOPE + 4];
     let mut i = 0;
     while i < SCOPE {
         methods[i] = <Scope<NoTimer> as Service>::METHODS[i];
         i += 1;
     }
     methods[SCOPE + 1] =
-        MethodInfo::new("scope.fail").with_params(FAIL_PARAMS).with_doc("Fails with a text.");
+        MethodInfo::new("scope.fail").with_params(TEXT_PARAMS).with_doc("Fails with a text.");
     methods[SCOPE + 2] =
         MethodInfo::new("scope.unserializable").with_doc("Has a result that no dialect can write.");
+    methods[SCOPE + 3] = MethodInfo::new("scope.publish")
+        .with_params(TEXT_PARAMS)
+        .with_doc("Publishes a text as scope.text.");
     methods
 };
 
-const FAIL_PARAMS: &[ParamInfo] = &[ParamInfo::required("text")];
+const TEXT_PARAMS: &[ParamInfo] = &[ParamInfo::required("text")];
+
+/// What `scope.publish` publishes: of a memory's size, unlike a signal.
+const TEXT: Topic<String> =
+    Topic::new("scope.text").with_doc("A text.").with_policy(Policy::KeepLatest);
+
+const TOPICS: [TopicInfo; <Scope<NoTimer> as Service>::TOPICS.len() + 1] = {
+    let scope = <Scope<NoTimer> as Service>::TOPICS;
+    let mut topics = [TEXT.info(); <Scope<NoTimer> as Service>::TOPICS.len() + 1];
+    let mut i = 0;
+    while i < scope.len() {
+        topics[i] = scope[i];
+        i += 1;
+    }
+    topics
+};
 
 /// Lets a constant name the scope's methods, which are the same with any timer.
 enum NoTimer {}
@@ -53,7 +71,7 @@ impl<T: Timer> Service for WithTestMethods<T> {
     type Reply = Reply;
     type Blob = Signal;
     const METHODS: &'static [MethodInfo] = &METHODS;
-    const TOPICS: &'static [TopicInfo] = Scope::<T>::TOPICS;
+    const TOPICS: &'static [TopicInfo] = &TOPICS;
 
     fn decode(&self, call: &Call<'_>) -> Result<Request, RpcError> {
         match call.method.name {
@@ -69,6 +87,7 @@ impl<T: Timer> Service for WithTestMethods<T> {
                 })
             }
             "scope.fail" => Ok(Request::Fail(call.params()?.required(0)?)),
+            "scope.publish" => Ok(Request::Publish(call.params()?.required(0)?)),
             "scope.unserializable" => call.params().map(|_| Request::Unserializable),
             _ => self.0.decode(call).map(Request::Scope),
         }
@@ -80,6 +99,10 @@ impl<T: Timer> Service for WithTestMethods<T> {
             Request::Echo { args, kwargs } => Ok(Reply::Echo { args, kwargs }),
             Request::Fail(text) => Err(RpcError::failed(text)),
             Request::Unserializable => Ok(Reply::Unserializable),
+            Request::Publish(text) => {
+                cx.publish(&TEXT, &text).map_err(RpcError::failed)?;
+                Ok(Reply::Published)
+            }
         }
     }
 }
@@ -100,6 +123,8 @@ pub(crate) enum Request {
     Fail(String),
     /// `scope.unserializable`
     Unserializable,
+    /// `scope.publish`
+    Publish(String),
 }
 
 /// What a call gives back.
@@ -116,6 +141,8 @@ pub(crate) enum Reply {
     },
     /// Its serialization fails.
     Unserializable,
+    /// Null.
+    Published,
 }
 
 impl Serialize for Reply {
@@ -129,6 +156,7 @@ impl Serialize for Reply {
                 map.end()
             }
             Self::Unserializable => Err(S::Error::custom("made to fail")),
+            Self::Published => serializer.serialize_unit(),
         }
     }
 }
@@ -265,7 +293,7 @@ mod tests {
         assert_eq!(&METHODS[..SCOPE], scope);
         assert_eq!(
             METHODS[SCOPE..].iter().map(|method| method.name).collect::<Vec<_>>(),
-            ["scope.echo", "scope.fail", "scope.unserializable"]
+            ["scope.echo", "scope.fail", "scope.unserializable", "scope.publish"]
         );
     }
 }
