@@ -3,7 +3,7 @@
 use crate::options::{Options, Origins, Page};
 use core::fmt::Write as _;
 use core::ops::Range;
-use embedded_io_async::{Read, Write};
+use embedded_io_async::Read;
 use heapless::String;
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
@@ -224,67 +224,55 @@ fn accept(key: &str) -> [u8; 28] {
     out
 }
 
-/// Sends what answers a request. Pages and refusals end their connection: a device has few
-/// sockets.
-pub(crate) async fn respond<W: Write>(tx: &mut W, answer: Answer<'_>) -> Result<(), W::Error> {
-    match answer {
+/// The head of an answer. A page of which type and tag are too long for it is not sent.
+pub(crate) type Head = String<320>;
+
+/// Writes what answers a request, and gives the body that follows it. Pages and refusals end their
+/// connection: a device has few sockets.
+#[inline(never)]
+pub(crate) fn respond<'o>(
+    answer: &Answer<'o>,
+    to: &mut Head,
+) -> Result<[&'o [u8]; 2], core::fmt::Error> {
+    Ok(match answer {
         Answer::Upgrade(accept) => {
-            tx.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ").await?;
-            tx.write_all(&accept).await?;
-            tx.write_all(b"\r\n\r\n").await
+            to.write_str("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")?;
+            accept.iter().try_for_each(|digit| to.write_char(char::from(*digit)))?;
+            to.write_str("\r\n\r\n")?;
+            [&[], &[]]
         }
         Answer::Page { page, send } => {
             let status = match send {
                 Send::NotModified => "304 Not Modified",
                 Send::All | Send::Head => "200 OK",
             };
-            begin(tx, status).await?;
-            header(tx, "Content-Type: ", Some(page.content_type())).await?;
-            header(tx, "Content-Encoding: ", page.encoding()).await?;
+            write_all(to, &["HTTP/1.1 ", status, "\r\nContent-Type: ", page.content_type()])?;
+            if let Some(encoding) = page.encoding() {
+                write_all(to, &["\r\nContent-Encoding: ", encoding])?;
+            }
             if let Some(etag) = page.etag() {
-                tx.write_all(b"ETag: \"").await?;
-                tx.write_all(etag.as_bytes()).await?;
-                tx.write_all(b"\"\r\n").await?;
+                write_all(to, &["\r\nETag: \"", etag, "\""])?;
             }
-            header(tx, "Cache-Control: ", Some("no-cache")).await?;
-            match send {
-                Send::All => end(tx, Some(page.body.len()), page.body).await,
-                Send::Head => end(tx, Some(page.body.len()), &[]).await,
-                Send::NotModified => end(tx, None, &[]).await,
-            }
+            to.write_str("\r\nCache-Control: no-cache\r\n")?;
+            end(to, (*send != Send::NotModified).then_some(page.body.len()))?;
+            [if *send == Send::All { page.body } else { &[] }, &[]]
         }
         Answer::Refusal(Refusal { status, headers, text, head_only }) => {
-            begin(tx, status).await?;
-            tx.write_all(headers.as_bytes()).await?;
-            header(tx, "Content-Type: ", Some("text/plain; charset=utf-8")).await?;
-            end(tx, Some(text.len() + 1), &[]).await?;
-            if head_only {
-                return Ok(());
-            }
-            tx.write_all(text.as_bytes()).await?;
-            tx.write_all(b"\n").await
+            write_all(to, &["HTTP/1.1 ", status, "\r\n", headers])?;
+            to.write_str("Content-Type: text/plain; charset=utf-8\r\n")?;
+            end(to, Some(text.len() + 1))?;
+            if *head_only { [&[], &[]] } else { [text.as_bytes(), b"\n"] }
         }
-    }
+    })
 }
 
-async fn begin<W: Write>(tx: &mut W, status: &str) -> Result<(), W::Error> {
-    header(tx, "HTTP/1.1 ", Some(status)).await
+fn write_all(to: &mut Head, parts: &[&str]) -> core::fmt::Result {
+    parts.iter().try_for_each(|part| to.write_str(part))
 }
 
-async fn header<W: Write>(tx: &mut W, name: &str, value: Option<&str>) -> Result<(), W::Error> {
-    let Some(value) = value else { return Ok(()) };
-    tx.write_all(name.as_bytes()).await?;
-    tx.write_all(value.as_bytes()).await?;
-    tx.write_all(b"\r\n").await
-}
-
-async fn end<W: Write>(tx: &mut W, len: Option<usize>, body: &[u8]) -> Result<(), W::Error> {
+fn end(to: &mut Head, len: Option<usize>) -> core::fmt::Result {
     if let Some(len) = len {
-        let mut number = String::<20>::new();
-        // 20 digits fit.
-        _ = write!(number, "{len}");
-        header(tx, "Content-Length: ", Some(&number)).await?;
+        write!(to, "Content-Length: {len}\r\n")?;
     }
-    tx.write_all(b"Connection: close\r\n\r\n").await?;
-    tx.write_all(body).await
+    to.write_str("Connection: close\r\n\r\n")
 }

@@ -1,7 +1,7 @@
 //! A server: a service, its hub, and how it behaves.
 
 use crate::drive::{self, Peer};
-use crate::http::{self, Answer, Refusal};
+use crate::http::{self, Answer, Head, Refusal};
 use crate::memory::Taken;
 use crate::shared::{Shared, now};
 use crate::{Lent, Options, Pool};
@@ -95,16 +95,34 @@ where
                 answer = Answer::Refusal(Refusal::FULL);
             }
         }
-        // A page is sent in pieces, and each piece is a sign of life.
-        let patience = to_embassy(self.options.config.deadlines.write);
-        let responded = http::respond(&mut Patient { tx: &mut tx, patience }, answer).await;
-        let (Ok(()), Some(taken)) = (responded, taken) else { return };
+        if !self.respond(&mut tx, answer).await {
+            return;
+        }
+        let Some(taken) = taken else { return };
         let Taken { receive, transmit, mut stage } = taken;
         let mut peer = None;
         self.open(&mut peer, Buffers { receive, transmit });
         if let Some(peer) = &peer {
             drive::drive(peer, rx, tx, frame, rest, stage.as_mut()).await;
         }
+    }
+
+    /// Sends an answer; false if it was not taken.
+    async fn respond<U: Write>(&self, tx: &mut U, answer: Answer<'m>) -> bool {
+        let mut head = Head::new();
+        let Ok([body, end]) = http::respond(&answer, &mut head) else { return false };
+        // It leaves in pieces, and each of them is a sign of life.
+        let patience = to_embassy(self.options.config.deadlines.write);
+        for part in [head.as_bytes(), body, end] {
+            let mut rest = part;
+            while !rest.is_empty() {
+                match select(tx.write(rest), Timer::after(patience)).await {
+                    Either::First(Ok(count @ 1..)) => rest = rest.get(count..).unwrap_or_default(),
+                    _ => return false,
+                }
+            }
+        }
+        true
     }
 
     /// Makes a connection in its place. Not inlined: it is large, and passes over the stack.
@@ -139,28 +157,4 @@ pub(crate) fn to_embassy(duration: Duration) -> embassy_time::Duration {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     // A year is as good as never, and cannot overflow.
     embassy_time::Duration::from_millis(millis.min(365 * 24 * 3_600_000))
-}
-
-/// A writer that gives up when nothing was taken for a while.
-struct Patient<U> {
-    tx: U,
-    patience: embassy_time::Duration,
-}
-
-impl<U: embedded_io_async::ErrorType> embedded_io_async::ErrorType for Patient<U> {
-    type Error = embedded_io_async::ErrorKind;
-}
-
-impl<U: Write> Write for Patient<U> {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
-        match select(self.tx.write(bytes), Timer::after(self.patience)).await {
-            Either::First(Ok(count)) => Ok(count),
-            Either::First(Err(_)) => Err(embedded_io_async::ErrorKind::Other),
-            Either::Second(()) => Err(embedded_io_async::ErrorKind::TimedOut),
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
 }
