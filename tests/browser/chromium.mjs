@@ -32,6 +32,7 @@ export async function browser(options = {}) {
   });
   return {
     context,
+    folder,
     async close() {
       await context.close();
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
