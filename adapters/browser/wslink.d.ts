@@ -156,7 +156,9 @@ export class Client extends EventTarget {
     listener: (event: StateEvent) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(...any: Parameters<EventTarget["addEventListener"]>): void;
   removeEventListener(type: "state", listener: (event: StateEvent) => void): void;
+  removeEventListener(...any: Parameters<EventTarget["removeEventListener"]>): void;
 }
 
 /** Makes a client whose first attempt has to succeed; the others are as {@link Options} say. */
