@@ -1,8 +1,8 @@
 //! RFC 6455 on a buffer of bytes: headers, masks, control frames between fragments.
 //!
-//! `edge-ws` has a frame header without I/O as well. This one is our own because what matters here
-//! is what it refuses, each by its name: RSV bits, opcodes without a meaning, lengths that are not
-//! minimal, control frames that are long or in pieces.
+//! `edge-ws` has a frame header without I/O as well, and this one is our own all the same: that one
+//! takes lengths that are not minimal, forgets the fin bit of control frames, and has one error for
+//! all that it refuses, where a peer is to be told.
 
 use core::ops::Range;
 use wslink_core::{CloseCode, OpCode};
