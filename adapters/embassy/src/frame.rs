@@ -269,3 +269,117 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
         *byte ^= key;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+    use std::{format, vec};
+
+    const WINDOW: usize = 300;
+    const MOST: u64 = 1000;
+
+    /// Numbers that look random and are the same each time ("splitmix64").
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, most: usize) -> usize {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut x = self.0;
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (x ^ (x >> 31)) as usize % most
+        }
+    }
+
+    /// What comes of bytes that are read in pieces, as text; pieces of a frame are put together.
+    fn read(bytes: &[u8], mut cut: impl FnMut() -> usize) -> String {
+        let (mut buffer, mut incoming) = ([0; WINDOW], Incoming::default());
+        let (mut said, mut data) = (String::new(), Vec::new());
+        let mut rest = bytes;
+        loop {
+            let found = incoming.next(&mut buffer, WINDOW, MOST, true);
+            match found {
+                Found::More => {
+                    let room = incoming.room(&mut buffer, WINDOW);
+                    assert!(!room.is_empty(), "a read without room looks like the end");
+                    let count = cut().min(room.len()).min(rest.len());
+                    if count == 0 {
+                        return said;
+                    }
+                    room[..count].copy_from_slice(&rest[..count]);
+                    rest = &rest[count..];
+                    incoming.fill(count);
+                }
+                Found::Piece { opcode, fin, payload } => {
+                    if opcode != OpCode::Continuation {
+                        said += &format!("{opcode:?} ");
+                    }
+                    data.extend_from_slice(&buffer[payload]);
+                    if fin {
+                        said += &format!("{data:?}\n");
+                        data.clear();
+                    }
+                }
+                Found::Ping(payload) => said += &format!("ping {:?}\n", &buffer[payload]),
+                Found::Pong(payload) => said += &format!("pong {:?}\n", &buffer[payload]),
+                Found::Held => unreachable!("there is room"),
+                end => return said + &format!("{end:?}"),
+            }
+        }
+    }
+
+    /// Frames as a client sends them, now and then a wrong one.
+    fn frames(numbers: &mut Numbers) -> Vec<u8> {
+        let mut bytes = vec![];
+        for _ in 0..1 + numbers.below(6) {
+            let first = [0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88][numbers.below(9)];
+            let first = if numbers.below(20) == 0 { numbers.below(256) as u8 } else { first };
+            let control = first & 8 != 0;
+            let len = if control { numbers.below(126) } else { numbers.below(700) };
+            let mut header = [0; MAX_HEADER];
+            let count = write_header(OpCode::Binary, true, len, &mut header);
+            header[0] = first;
+            header[1] |= if numbers.below(40) == 0 { 0 } else { 0x80 };
+            bytes.extend_from_slice(&header[..count]);
+            bytes.extend((0..4 + len).map(|_| numbers.below(256) as u8));
+        }
+        bytes
+    }
+
+    #[test]
+    fn any_cut_reads_the_same() {
+        let mut numbers = Numbers(1);
+        for _ in 0..3000 {
+            let bytes = frames(&mut numbers);
+            let whole = read(&bytes, || usize::MAX);
+            assert_eq!(read(&bytes, || 1), whole);
+            assert_eq!(read(&bytes, || 1 + numbers.below(200)), whole);
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_too_strange() {
+        let mut numbers = Numbers(2);
+        for _ in 0..20_000 {
+            let len = numbers.below(600);
+            let mut bytes: Vec<_> = (0..len).map(|_| numbers.below(256) as u8).collect();
+            if let [first, second, ..] = &mut *bytes {
+                // Otherwise nearly all of it would end at its first byte.
+                *first &= 0x8f;
+                *second |= 0x80;
+            }
+            let whole = read(&bytes, || usize::MAX);
+            assert_eq!(read(&bytes, || 1 + numbers.below(50)), whole);
+        }
+    }
+
+    #[test]
+    fn headers_are_as_long_as_told() {
+        for len in [0, 125, 126, 0xffff, 0x1_0000, 1 << 20] {
+            let count = write_header(OpCode::Text, true, len, &mut [0; MAX_HEADER]);
+            assert_eq!(count, header_len(len));
+        }
+    }
+}

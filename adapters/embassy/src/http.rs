@@ -276,3 +276,41 @@ fn end(to: &mut Head, len: Option<usize>) -> core::fmt::Result {
     }
     to.write_str("Connection: close\r\n\r\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+    use std::string::ToString as _;
+    use wslink_core::Entropy;
+
+    const REQUEST: &str = "GET /ws?x HTTP/1.1\r\nHost: device\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nIf-None-Match: W/\"a\", \"b\"\r\n\r\n";
+
+    /// One byte after the other is each of the 256 that there are, also where the head is cut.
+    #[test]
+    fn no_byte_is_too_strange() {
+        let pages = [Page::new("/", "text/html", b"page").gzipped().with_etag("b")];
+        let options = Options::new("", || Entropy([0; 16])).with_pages(&pages);
+        for at in 0..REQUEST.len() {
+            for byte in 0..=255 {
+                let mut bytes = REQUEST.as_bytes().to_vec();
+                bytes[at] = byte;
+                for end in [at, at + 1, bytes.len()] {
+                    if let Some((len, answer)) = parse(&bytes[..end], &options) {
+                        assert!(len <= end);
+                        respond(&answer, &mut Head::new()).unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_too_long_is_no_answer() {
+        let long = "x".repeat(400).to_string();
+        let page = Page::new("/", &long, b"page");
+        let answer = Answer::Page { page: &page, send: Send::All };
+        assert!(respond(&answer, &mut Head::new()).is_err());
+        assert_eq!(format!("{page:?}"), "Page { path: \"/\", len: 4, .. }");
+    }
+}
