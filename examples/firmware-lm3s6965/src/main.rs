@@ -29,9 +29,9 @@ type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4>;
 type Device = Server<'static, Scope<Clock>, Tables, PEERS, CALLS>;
 
 /// Receive ring, transmit ring of two segments, and a buffer for frames of 1 KiB.
-type Socket = SocketMemory<768, { 2 * board::SEGMENT }, 1044>;
+type Socket = SocketMemory<704, { 2 * board::SEGMENT }, 1044>;
 /// Messages in pieces, answers that wait, frames that leave.
-type Peer = PeerMemory<1024, 640, 1028>;
+type Peer = PeerMemory<1024, 608, 1028>;
 
 const PAGES: &[Page<'static>] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 

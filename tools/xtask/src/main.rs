@@ -23,7 +23,8 @@ usage: cargo xtask <what>
   stock                    Kitware's JavaScript clients against the instrument
   browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
-  firmware [--run]         the scope on a Cortex-M3: what it takes; or in QEMU, at port 18080
+  firmware [--run|--test]  the scope on a Cortex-M3: what it takes; or in QEMU, at port 18080,
+                           or with the stock clients against it
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
 
@@ -49,8 +50,9 @@ fn main() -> ExitCode {
         ["stock"] => node::stock(),
         ["browser"] => node::browser(),
         ["proxy"] => proxy::run(),
-        ["firmware"] => firmware::firmware(false),
-        ["firmware", "--run"] => firmware::firmware(true),
+        ["firmware"] => firmware::build(),
+        ["firmware", "--run"] => firmware::run(),
+        ["firmware", "--test"] => firmware::test(),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
@@ -87,7 +89,7 @@ fn test() -> Outcome {
         ("stock", node::stock),
         ("browser", node::browser),
         ("proxy", proxy::run),
-        ("firmware", || firmware::firmware(false)),
+        ("firmware", firmware::build),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
     ];
 

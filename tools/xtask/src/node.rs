@@ -33,8 +33,7 @@ pub(crate) fn browser() -> Outcome {
 /// Runs the tests of a folder, one file after the other.
 fn run(folder: &str) -> Outcome {
     let tests = root().join(folder);
-    node_is_new_enough()?;
-    install(&tests)?;
+    prepare(&tests)?;
 
     let target_dir = target_dir();
     cargo(["build", "--release", "--package", "instrument"])
@@ -50,6 +49,12 @@ fn run(folder: &str) -> Outcome {
         .args(test_files(&tests)?)
         .env("WSLINK_INSTRUMENT", instrument)
         .run()
+}
+
+/// Sees to it that Node is there, and what the tests of a folder import.
+pub(crate) fn prepare(tests: &Path) -> Outcome {
+    node_is_new_enough()?;
+    install(tests)
 }
 
 fn node_is_new_enough() -> Outcome {
