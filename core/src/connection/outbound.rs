@@ -266,7 +266,12 @@ impl<M: Memory> Outbound<M> {
 
     fn close_frame(&mut self, close: Close) -> UnderWay {
         let Close { code, reason, .. } = close;
-        let reason = &reason.as_bytes()[..reason.len().min(SCRATCH - 2)];
+        let mut most = reason.len().min(SCRATCH - 2);
+        // It has to stay text (RFC 6455 §5.5.1).
+        while !reason.is_char_boundary(most) {
+            most -= 1;
+        }
+        let reason = &reason.as_bytes()[..most];
         self.scratch[..2].copy_from_slice(&code.number().to_be_bytes());
         self.scratch[2..2 + reason.len()].copy_from_slice(reason);
         UnderWay::control(Source::Close, OpCode::Close, 2 + reason.len() as u32)

@@ -12,7 +12,7 @@ use wslink_core::{Audience, CloseCode, Config, Deadlines, Fixed, HubLimits, Inst
 const MOST_STEPS: usize = 400;
 /// Longer than a Close can be, with a character of two bytes where it is cut.
 const LONG_REASON: &str = "a reason that is so long that a Close frame cannot hold it, which may \
-    have 125 bytes with its code, and cut where one ends:....... \u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}";
+    have 125 bytes with its code, and is cut here.\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}";
 
 /// Plays an input against a server whose well-formed requests are of one dialect.
 pub fn play(dialect: Dialect, data: &[u8]) {

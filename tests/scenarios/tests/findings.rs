@@ -5,9 +5,9 @@ use core::time::Duration;
 use std::rc::Rc;
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Api, Audience, Buffer, Buffers, Call, CloseReason, Config, Connection, Cx, Entropy, Event, Hub,
-    HubBuffers, HubLimits, Instant, Memory, MethodInfo, NoBlob, RpcError, Service, Topic,
-    TopicInfo, Verdict,
+    Api, Audience, Buffer, Buffers, Call, CloseCode, CloseReason, Config, Connection, Cx, Entropy,
+    Event, Hub, HubBuffers, HubLimits, Instant, Memory, MethodInfo, NoBlob, RpcError, Service,
+    Topic, TopicInfo, Verdict,
 };
 use wslink_scenarios::{Bench, DIALECTS, bench_of, bench_with};
 use wslink_testkit::{Client, Clock, Frame, HeapTable, Options, Pair, Received, Val, val};
@@ -235,6 +235,26 @@ fn a_publication_that_is_passed_over_lets_nothing_into_another_message() {
         let ended = pair.connection(client).closed().is_some();
         assert!(ended || pair.answer(client, &id).is_some(), "{bytes}:\n{}", pair.transcript());
     }
+}
+
+#[test]
+fn the_reason_of_a_close_is_cut_between_characters() {
+    let now = Instant::default();
+    let (mut connection, hub, _) = watched(HubLimits::device());
+    let reason = concat!(
+        "x",
+        "éééééééééééééééé",
+        "éééééééééééééééé",
+        "éééééééééééééééé",
+        "éééééééééééééééé"
+    );
+    connection.close(now, CloseCode::GoingAway, reason);
+    let transmit = connection.poll_transmit(now, &hub).expect("a Close");
+    assert_eq!(core::str::from_utf8(&transmit.head[2..]), Ok(&reason[..123]));
+    connection = watched(HubLimits::device()).0;
+    connection.close(now, CloseCode::GoingAway, &reason[1..]);
+    let transmit = connection.poll_transmit(now, &hub).expect("a Close");
+    assert_eq!(core::str::from_utf8(&transmit.head[2..]), Ok(&reason[1..123]));
 }
 
 /// Memory whose receive buffer tells how long it is.
