@@ -35,9 +35,14 @@ impl Add<Duration> for Instant {
     /// Rounds a fraction of a millisecond up, so that a deadline is never early; stops at the end
     /// of time.
     fn add(self, duration: Duration) -> Self {
-        let millis = duration.as_nanos().div_ceil(1_000_000);
-        Self(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(millis(duration)))
     }
+}
+
+/// Milliseconds, rounded up. Not by way of nanoseconds: a small device divides 128 bits by software.
+pub(crate) const fn millis(duration: Duration) -> u64 {
+    let rest = duration.subsec_nanos().div_ceil(1_000_000);
+    duration.as_secs().saturating_mul(1000).saturating_add(rest as u64)
 }
 
 impl Sub for Instant {
