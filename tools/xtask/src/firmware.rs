@@ -1,6 +1,6 @@
-//! The firmware of `examples/firmware-lm3s6965`: build it, say what it takes, run it in QEMU.
+//! The firmware of `examples`: build it, say what it takes, run in QEMU what QEMU emulates.
 
-use crate::tools::{Outcome, Run, nightly_cargo, root, target_dir};
+use crate::tools::{Outcome, Run, cargo, nightly_cargo, root, target_dir};
 use crate::{node, system};
 use core::time::Duration;
 use std::net::{TcpListener, TcpStream};
@@ -8,29 +8,57 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// A workspace of its own.
-pub(crate) const MANIFEST: &str = "examples/firmware-lm3s6965/Cargo.toml";
-const DIRECTORY: &str = "examples/firmware-lm3s6965";
-/// 192 KB; and 48 KB without the stack, which is 4.5 KB deep.
-const FLASH: u32 = 192 << 10;
-const STATIC_RAM: u32 = (48 << 10) - 4480;
-const TARGET: &str = "thumbv7m-none-eabi";
+/// A firmware, which is a workspace of its own in `examples`.
+struct Firmware {
+    name: &'static str,
+    target: &'static str,
+    /// Bytes that it may take.
+    flash: u32,
+    static_ram: u32,
+}
 
-/// Builds the firmware, and says what it takes.
+/// 192 KB; and 48 KB without the stack, which is 4.5 KB deep.
+const LM3S6965: Firmware = Firmware {
+    name: "firmware-lm3s6965",
+    target: "thumbv7m-none-eabi",
+    flash: 192 << 10,
+    static_ram: (48 << 10) - 4480,
+};
+/// All that it has, but for 64 KB of stack. It is built to show that nothing is tied to the first.
+const RP2040: Firmware = Firmware {
+    name: "firmware-rp2040",
+    target: "thumbv6m-none-eabi",
+    flash: 2 << 20,
+    static_ram: (256 - 64) << 10,
+};
+const ALL: [&Firmware; 2] = [&LM3S6965, &RP2040];
+
+/// Builds each firmware, and says what it takes.
 pub(crate) fn build() -> Outcome {
-    built().map(drop)
+    ALL.iter().try_for_each(|it| built(it).map(drop))
+}
+
+pub(crate) fn fmt() -> Outcome {
+    ALL.iter().try_for_each(|it| cargo(["fmt", "--check"]).dir(&it.directory()).run())
+}
+
+pub(crate) fn lint() -> Outcome {
+    ALL.iter().try_for_each(|it| {
+        let run = nightly_cargo(["clippy", "--release"]).dir(&it.directory());
+        run.arg("--target-dir").arg(firmware_dir()).args(["--", "-Dwarnings"]).run()
+    })
 }
 
 /// Starts the firmware in QEMU until it is interrupted.
 pub(crate) fn run() -> Outcome {
-    let elf = built()?;
+    let elf = built(&LM3S6965)?;
     println!("http://127.0.0.1:18080/ until it is interrupted");
-    Run::new("sh").arg(format!("{DIRECTORY}/qemu.sh")).arg(elf).run()
+    Run::new("sh").arg(LM3S6965.directory().join("qemu.sh")).arg(elf).run()
 }
 
 /// Runs Kitware's clients against the firmware in QEMU.
 pub(crate) fn test() -> Outcome {
-    let elf = built()?;
+    let elf = built(&LM3S6965)?;
     let tests = root().join("tests/stock");
     node::prepare(&tests)?;
     system::program(
@@ -44,7 +72,7 @@ pub(crate) fn test() -> Outcome {
         .map_err(|error| format!("no free port: {error}"))?
         .port();
     let mut qemu = Command::new("sh")
-        .arg(root().join(DIRECTORY).join("qemu.sh"))
+        .arg(LM3S6965.directory().join("qemu.sh"))
         .arg(elf)
         .env("PORT", port.to_string())
         .stdin(Stdio::null())
@@ -70,25 +98,37 @@ pub(crate) fn test() -> Outcome {
     outcome
 }
 
+impl Firmware {
+    fn directory(&self) -> PathBuf {
+        root().join("examples").join(self.name)
+    }
+}
+
+/// Where each firmware is built.
+fn firmware_dir() -> PathBuf {
+    target_dir().join("firmware")
+}
+
 /// The firmware's file, once it was built.
-fn built() -> Result<PathBuf, String> {
-    let target_dir = target_dir().join("firmware");
+fn built(firmware: &Firmware) -> Result<PathBuf, String> {
+    let Firmware { name, target, flash: most_flash, static_ram: most_ram } = firmware;
+    let target_dir = firmware_dir();
     // Cargo finds the settings of the board beside the package only.
     nightly_cargo(["build", "--release"])
-        .dir(&root().join(DIRECTORY))
+        .dir(&firmware.directory())
         .arg("--target-dir")
         .arg(&target_dir)
         .run()?;
-    let elf = target_dir.join(TARGET).join("release/firmware-lm3s6965");
+    let elf = target_dir.join(target).join("release").join(name);
     let sections = sections(&std::fs::read(&elf).map_err(|error| format!("{error}: {elf:?}"))?)
         .ok_or("the firmware is not an ELF file of 32 bits")?;
     let size = |names: &[&str]| -> u32 {
         sections.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|it| it.1).sum()
     };
-    let flash = size(&[".vector_table", ".text", ".rodata", ".data"]);
+    let flash = size(&[".boot2", ".vector_table", ".text", ".rodata", ".data"]);
     let ram = size(&[".data", ".bss", ".uninit"]);
-    println!("flash {flash} of {FLASH} bytes, static RAM {ram} of {STATIC_RAM} bytes");
-    if flash > FLASH || ram > STATIC_RAM {
+    println!("{name}: flash {flash} of {most_flash} bytes, static RAM {ram} of {most_ram} bytes");
+    if flash > *most_flash || ram > *most_ram {
         return Err("the firmware is over its budget, see docs/embedded.md".into());
     }
     Ok(elf)

@@ -16,15 +16,16 @@ usage: cargo xtask <what>
 
   test                     everything below, then a summary of the steps
   fmt                      rustfmt, as a check
-  lint                     clippy over the workspace and all its targets, warnings denied
+  lint                     clippy over the workspace, all its targets and the firmware, warnings
+                           denied
   docs                     rustdoc of the workspace, warnings denied
   no-std                   the device side for thumbv7m-none-eabi with `core` alone
   unit                     cargo test of the workspace, doctests included
   stock                    Kitware's JavaScript clients against the instrument
   browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
-  firmware [--run|--test]  the scope on a Cortex-M3: what it takes; or in QEMU, at port 18080,
-                           or with the stock clients against it
+  firmware [--run|--test]  the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
+                           in QEMU, at port 18080, or with the stock clients against it
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
 
@@ -124,13 +125,14 @@ fn test() -> Outcome {
 
 fn fmt() -> Outcome {
     cargo(["fmt", "--all", "--check"]).run()?;
-    // A workspace of its own, so `--all` leaves it out.
-    cargo(["fmt", "--check", "--manifest-path", firmware::MANIFEST]).run()?;
+    // Workspaces of their own, so `--all` leaves them out.
+    firmware::fmt()?;
     cargo(["fmt", "--check", "--manifest-path", fuzz::MANIFEST]).run()
 }
 
 fn lint() -> Outcome {
-    cargo(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]).run()
+    cargo(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]).run()?;
+    firmware::lint()
 }
 
 fn docs() -> Outcome {
