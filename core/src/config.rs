@@ -10,13 +10,16 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Payload of one incoming WebSocket message: a 1.x message, or a 2.x chunk with its header.
-    /// Above: Close 1009; a 1.x message that was read all the same is refused under its id.
+    /// One incoming WebSocket message of 1.x. Above: Close 1009; a text that was read all the same
+    /// is refused under its id.
     pub frame: u32,
-    /// The `maxMsgSize` of the 2.x hello: the largest chunk, with its header, that is sent and that
-    /// clients are asked to send (what they do send is bounded by [`frame`](Self::frame)), and the
-    /// size of a piece in which 1.x messages leave. Below 13 a chunk carries one byte.
+    /// The `maxMsgSize` of the 2.x hello: the largest chunk, with its header, that either side
+    /// sends, and the size of a piece in which 1.x messages leave. Below 13 a chunk carries one
+    /// byte.
     pub max_msg_size: u32,
+    /// How much longer than [`max_msg_size`](Self::max_msg_size) (or 13) a chunk may come in.
+    /// Above: Close 1009. Upstream: 4095.
+    pub overhead: u32,
     /// One message put together, or one 1.x attachment, before hello. Upstream: 512.
     pub message_before_hello: u32,
     /// One message put together, or one 1.x attachment, after hello.
@@ -86,6 +89,7 @@ impl Config {
             limits: Limits {
                 frame: 64 << 20,
                 max_msg_size: 64 << 10,
+                overhead: 4095,
                 message_before_hello: 8 << 10,
                 message: 64 << 20,
                 depth: 32,
@@ -109,6 +113,7 @@ impl Config {
             limits: Limits {
                 frame: 1024,
                 max_msg_size: 1024,
+                overhead: 0,
                 message_before_hello: 1012,
                 message: 1012,
                 depth: 16,

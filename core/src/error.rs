@@ -36,6 +36,9 @@ pub mod code {
 pub enum Limit {
     /// [`Limits::frame`](crate::Limits::frame).
     Frame,
+    /// [`Limits::max_msg_size`](crate::Limits::max_msg_size) with its
+    /// [`overhead`](crate::Limits::overhead), or 13 with that.
+    MaxMsgSize,
     /// [`Limits::message`](crate::Limits::message).
     Message,
     /// [`Limits::message_before_hello`](crate::Limits::message_before_hello).
@@ -75,6 +78,7 @@ impl Limit {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Frame => "frame",
+            Self::MaxMsgSize => "max_msg_size",
             Self::Message => "message",
             Self::MessageBeforeHello => "message_before_hello",
             Self::Depth => "depth",

@@ -146,7 +146,7 @@ where
             }
             // Before a hello was accepted, half of the buffer is kept free for its copy.
             let window = if self.opened.get() { buffer.len() } else { buffer.len() / 2 };
-            let most = self.server.options.config.limits.frame.into();
+            let most = self.conn.borrow().frame_limit();
             let found = match self.deaf.get() {
                 true => Found::More,
                 false => incoming.next(buffer, window, most, self.has_room()),

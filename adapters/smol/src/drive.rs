@@ -18,7 +18,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use wslink_core::{
     Api, Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant,
-    Limits, PeerId, Phase, SendError, Service, TimeoutReason, UsageError, Verdict,
+    PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
 };
 
 /// Messages that are read, batches that are written and rounds that are made before the others
@@ -52,29 +52,19 @@ where
         let visitor = Arc::clone(&visitor);
         move |args| calls::judge(server, peer, Arc::clone(&visitor), args)
     };
-    let socket = socket(&server.options.config.limits, stream, read_ahead);
-    match Driver::new(server, peer, socket, entropy, visitor, start, judge) {
-        Ok(driver) => {
-            log::info!("{peer} connected");
-            Some(Box::new(driver))
-        }
-        Err(error) => {
-            log::error!("{peer} was not served: {error}");
-            None
-        }
-    }
-}
-
-fn socket<T>(limits: &Limits, stream: T, read_ahead: &[u8]) -> Socket<T>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+    let config = server.options.config;
+    let buffers = Buffers { receive: HeapBuffer::default(), transmit: HeapBuffer::default() };
+    let now = server.shared.control.now();
+    let conn = Connection::accept(config, Api::of::<S>(), buffers, peer, entropy, now)
+        .inspect_err(|error| log::error!("{peer} was not served: {error}"))
+        .ok()?;
+    log::info!("{peer} connected");
     // The engine answers a hello that is a little too big; only what is out of all proportion is
     // not let in at all.
-    let before_hello = limits.message_before_hello.saturating_mul(2).max(16 << 10);
-    let limit = u64::from(before_hello.min(limits.frame));
-    let most = usize::try_from(limits.frame).unwrap_or(usize::MAX);
-    Socket::new(stream, read_ahead, limit, most)
+    let before_hello = config.limits.message_before_hello.saturating_mul(2).max(16 << 10);
+    let most = conn.frame_limit();
+    let socket = Socket::new(stream, read_ahead, most.min(before_hello.into()), most);
+    Some(Box::new(Driver::new(server, conn, socket, visitor, start, judge)))
 }
 
 /// A connection with all that runs for it. `C` is the future of a call, `H` that of a hello.
@@ -140,20 +130,15 @@ where
 {
     fn new(
         server: Borrowed<'s, S>,
-        peer: PeerId,
+        conn: Connection<Heap<S::Blob>>,
         socket: Socket<T>,
-        entropy: Entropy,
         visitor: Arc<Visitor>,
         start: N,
         judge: J,
-    ) -> Result<Self, UsageError> {
-        let config = server.options.config;
-        let buffers = Buffers { receive: HeapBuffer::default(), transmit: HeapBuffer::default() };
-        let now = server.shared.control.now();
-        let conn = Connection::accept(config, Api::of::<S>(), buffers, peer, entropy, now)?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             server,
-            peer,
+            peer: conn.peer(),
             conn,
             socket,
             pieces: Pieces::default(),
@@ -178,7 +163,7 @@ where
             shut: false,
             opened: false,
             ended: None,
-        })
+        }
     }
 
     /// One round after the other, until a round finds nothing to do.
@@ -234,7 +219,7 @@ where
                 }
             }
             (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
-                self.socket.set_limit(u64::from(self.server.options.config.limits.frame));
+                self.socket.set_limit(self.conn.frame_limit());
                 if !self.opened {
                     self.opened = true;
                     log::info!("{peer} said hello");

@@ -20,7 +20,7 @@ impl Options {
     ///
     /// | variable | says |
     /// |---|---|
-    /// | `WSLINK_MAX_MSG_SIZE`, `WSLINK_MSG_OVERHEAD` | The first is announced to clients of 2.x. A WebSocket message that comes in has to be smaller than both together. |
+    /// | `WSLINK_MAX_MSG_SIZE`, `WSLINK_MSG_OVERHEAD` | The first is announced to clients of 2.x. A WebSocket message that comes in has to be smaller than it in 1.x, and smaller than both together in 2.x. |
     /// | `WSLINK_AUTH_MSG_SIZE` | The largest message before hello. |
     /// | `WSLINK_HEART_BEAT` | Seconds of silence until a ping; who is silent for half of that again is gone. Below 1: no pings. |
     /// | `WSLINK_HTTP_HEADERS` | The path of a JSON file with a map of headers for each answer. |
@@ -57,11 +57,14 @@ impl Options {
                 let what = format_args!("{size} is too small, at least {LEAST_MSG_SIZE} is needed");
                 return Err(BadSetting::new(name, what));
             }
-            // Upstream's limit is the smallest that is too much.
-            let both = size.checked_add(overhead.unwrap_or(MSG_OVERHEAD));
-            limits.frame = both.ok_or_else(|| BadSetting::new(name, "above 4 GiB"))? - 1;
+            let overhead = overhead.unwrap_or(MSG_OVERHEAD);
+            let both = size.checked_add(overhead);
+            let both = both.ok_or_else(|| BadSetting::new(name, "above 4 GiB"))?;
+            // Upstream's limits are the smallest that are too much. But what is announced is taken.
+            limits.frame = size - 1;
             limits.max_msg_size = size;
-            limits.message = limits.message.max(limits.frame);
+            limits.overhead = overhead.saturating_sub(1);
+            limits.message = limits.message.max(both);
             limits.receive_bytes = limits.receive_bytes.max(limits.message.saturating_mul(2));
         }
         let before_hello = text("WSLINK_AUTH_MSG_SIZE")?;
@@ -137,14 +140,14 @@ mod tests {
     fn sizes_are_upstreams() {
         let limits = |vars: &[_]| {
             let limits = options(vars).unwrap().config.limits;
-            (limits.max_msg_size, limits.frame)
+            (limits.frame, limits.max_msg_size, limits.overhead)
         };
-        assert_eq!(limits(&[("WSLINK_MAX_MSG_SIZE", "1000000")]), (1_000_000, 1_004_095));
-        assert_eq!(limits(&[("WSLINK_MSG_OVERHEAD", "0")]), (4 << 20, (4 << 20) - 1));
+        assert_eq!(limits(&[("WSLINK_MAX_MSG_SIZE", "1000000")]), (999_999, 1_000_000, 4095));
+        assert_eq!(limits(&[("WSLINK_MSG_OVERHEAD", "0")]), ((4 << 20) - 1, 4 << 20, 0));
         let both = [("WSLINK_MAX_MSG_SIZE", " 100 "), ("WSLINK_MSG_OVERHEAD", "10")];
-        assert_eq!(limits(&both), (100, 109));
+        assert_eq!(limits(&both), (99, 100, 9));
         let large = options(&[("WSLINK_MAX_MSG_SIZE", "1073741824")]).unwrap().config.limits;
-        assert_eq!(large.message, large.frame);
+        assert_eq!(large.message, large.max_msg_size + 4096);
         assert!(large.receive_bytes >= large.message);
         let auth = options(&[("WSLINK_AUTH_MSG_SIZE", "512")]).unwrap().config;
         assert_eq!(auth.limits.message_before_hello, 512);

@@ -63,7 +63,8 @@ pub(crate) struct Socket<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     /// A server's end. `limit` is the largest message until [`set_limit`](Self::set_limit),
     /// `most` the largest ever; `read_ahead` was read from the stream behind the handshake.
-    pub(crate) fn new(stream: T, read_ahead: &[u8], limit: u64, most: usize) -> Self {
+    pub(crate) fn new(stream: T, read_ahead: &[u8], limit: u64, most: u64) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             // Never reached by a batch, so that queueing is memory only, and no system call is

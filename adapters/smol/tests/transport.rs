@@ -36,23 +36,25 @@ async fn send_raw(client: &mut Client, bytes: &[u8]) {
 fn a_message_that_is_too_big_is_told_so() {
     let mut config = Config::desktop();
     config.limits.frame = 100_000;
-    for dialect in BOTH {
+    (config.limits.max_msg_size, config.limits.overhead) = (40_000, 30_000);
+    for (dialect, most) in [(Dialect::V1, 100_000), (Dialect::V2, 70_000)] {
         with_server(Bench::default(), options().with_config(config), async |server, address| {
             // The limit itself is allowed: the message is read, and answered.
-            let mut client = Client::login(address, dialect).await;
-            let payload = match dialect {
-                Dialect::V1 => vec![b'{'; 100_000],
-                Dialect::V2 => chunk(1, 0, 99_988, &[0xc1; 99_988]),
-            };
-            let message = match dialect {
-                Dialect::V1 => Message::text(String::from_utf8(payload).unwrap()),
-                Dialect::V2 => Message::Binary(payload.into()),
-            };
-            client.ws.send(message).await.unwrap();
-            let (code, reason) = client.end().await.unwrap();
-            assert_eq!(code, 1007, "{reason}");
+            for (len, expected) in [(most - 1, 1007), (most, 1007), (most + 1, 1009)] {
+                let mut client = Client::login(address, dialect).await;
+                let message = match dialect {
+                    Dialect::V1 => Message::text("{".repeat(len)),
+                    Dialect::V2 => {
+                        let len = len - 12;
+                        Message::Binary(chunk(1, 0, len as u32, &vec![0xc1; len]).into())
+                    }
+                };
+                client.ws.send(message).await.unwrap();
+                let (code, reason) = client.end().await.unwrap();
+                assert_eq!(code, expected, "{len}: {reason}");
+            }
 
-            // One more is not, and the Close reaches a client that goes on sending.
+            // More is not is not, and the Close reaches a client that goes on sending.
             let mut client = Client::login(address, dialect).await;
             send_raw(&mut client, &header(0x82, 5_000_000)).await;
             for _ in 0..50 {
@@ -61,12 +63,16 @@ fn a_message_that_is_too_big_is_told_so() {
             let (code, reason) = client.end().await.unwrap();
             assert_eq!((code, reason.as_str()), (1009, "message too big"));
             drop(client);
-            until(|| server.service().closed.lock().unwrap().len() == 2).await;
+            until(|| server.service().closed.lock().unwrap().len() == 4).await;
             let closed = server.service().closed.lock().unwrap();
-            let CloseReason::Limit(limit) = closed[1] else { panic!("{closed:?}") };
+            let CloseReason::Limit(limit) = closed[3] else { panic!("{closed:?}") };
+            let which = match dialect {
+                Dialect::V1 => Limit::Frame,
+                Dialect::V2 => Limit::MaxMsgSize,
+            };
             assert_eq!(
                 (limit.limit, limit.needed, limit.available),
-                (Limit::Frame, 5_000_000, 100_000)
+                (which, 5_000_000, most as u64)
             );
         });
     }

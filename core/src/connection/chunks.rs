@@ -8,6 +8,9 @@ use crate::{CloseCode, Instant, Limit, LimitExceeded, Limits, Memory, Table};
 /// Length of a chunk's header.
 pub(crate) const CHUNK_HEADER: usize = 12;
 
+/// A header and one byte.
+pub(super) const SMALLEST_CHUNK: u32 = CHUNK_HEADER as u32 + 1;
+
 /// Three little-endian u32 before the content of a 2.x chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChunkHeader {

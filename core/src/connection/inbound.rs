@@ -198,13 +198,14 @@ impl<M: Memory> Inbound<M> {
         fin: bool,
         payload: &'a [u8],
         limits: &Limits,
+        frame: LimitExceeded,
         most: LimitExceeded,
     ) -> Result<Option<Whole<'a>>, Refusal> {
         self.begin(if fin { Fragments::None } else { Fragments::Chunk })?;
         if fin {
             return self.assemble(now, payload, limits, most);
         }
-        self.append(now, payload, frame_limit(limits))?;
+        self.append(now, payload, frame)?;
         Ok(None)
     }
 
@@ -215,6 +216,7 @@ impl<M: Memory> Inbound<M> {
         fin: bool,
         payload: &[u8],
         limits: &Limits,
+        frame: LimitExceeded,
         most: LimitExceeded,
     ) -> Result<Option<Whole<'static>>, Refusal> {
         self.touched = now;
@@ -238,7 +240,7 @@ impl<M: Memory> Inbound<M> {
                 Ok(fin.then(|| Whole::Stored(Dialect::V1, self.take_fragment())))
             }
             Fragments::Chunk => {
-                if let Err(refusal) = self.append(now, payload, frame_limit(limits)) {
+                if let Err(refusal) = self.append(now, payload, frame) {
                     self.ignore(fin);
                     // What is there begins with the chunk's header, and may be of any part of its
                     // message.
@@ -422,10 +424,6 @@ impl<M: Memory> Inbound<M> {
         }
         Ok(())
     }
-}
-
-fn frame_limit(limits: &Limits) -> LimitExceeded {
-    LimitExceeded::new(Limit::Frame, 0, limits.frame.into())
 }
 
 pub(super) fn exceeds(most: LimitExceeded, len: usize) -> Option<LimitExceeded> {

@@ -159,22 +159,30 @@ impl<M: Memory> Connection<M> {
         self.is_answering() && self.calls.is_running(call)
     }
 
+    /// The largest WebSocket message that may come in now: in 1.x
+    /// [`Limits::frame`](crate::Limits::frame), in 2.x
+    /// [`max_msg_size`](crate::Limits::max_msg_size) with its overhead, before hello the larger.
+    pub fn frame_limit(&self) -> u64 {
+        self.most_of_frame().available
+    }
+
     /// Anything came, perhaps not a whole frame yet, or a control frame that the transport dealt
     /// with.
     pub const fn handle_alive(&mut self, now: Instant) {
         self.timers.heard(now);
     }
 
-    /// The transport met a message above [`Limits::frame`](crate::Limits::frame), of `needed`
-    /// bytes, and did not read it: the peer is sent a Close 1009.
+    /// The transport met a WebSocket message of `needed` bytes, more than
+    /// [`frame_limit`](Self::frame_limit) or what it has room for, and did not read it: the peer is
+    /// sent a Close 1009.
     pub fn handle_too_big(&mut self, now: Instant, needed: u64) {
         self.timers.heard(now);
-        let available = self.limits.frame.into();
-        self.end(
-            CloseCode::TooBig,
-            "message too big",
-            CloseReason::Limit(LimitExceeded::new(Limit::Frame, needed, available)),
-        );
+        let mut most = self.most_of_frame();
+        if !self.greeted && needed <= most.available {
+            most = self.message_limit();
+        }
+        let exceeded = LimitExceeded { needed, ..most };
+        self.end(CloseCode::TooBig, "message too big", CloseReason::Limit(exceeded));
     }
 
     /// The transport met bytes that RFC 6455 does not allow: the peer is sent a Close.

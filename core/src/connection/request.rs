@@ -2,6 +2,7 @@
 
 use super::Connection;
 use super::builtin::{self, Builtin};
+use super::chunks::SMALLEST_CHUNK;
 use super::event::{CallId, Event, Frame};
 use super::inbound::{Beginning, Refusal, Whole};
 use crate::arena::Span;
@@ -99,13 +100,13 @@ impl<M: Memory> Connection<M> {
                 if self.dialect == Some(Dialect::V1) && (self.is_settled() || expecting) {
                     let most = self.message_limit();
                     self.inbound.attachment(now, fin, payload, most).map(|()| None)
-                } else if payload.len() as u64 > u64::from(self.limits.frame) {
+                } else if payload.len() as u64 > self.most_of_frame().available {
                     self.handle_too_big(now, payload.len() as u64);
                     return Ok(None);
                 } else {
                     self.dialect = Some(Dialect::V2);
-                    let most = self.message_limit();
-                    let result = self.inbound.chunk(now, fin, payload, &self.limits, most);
+                    let (frame, most) = (self.most_of_frame(), self.message_limit());
+                    let result = self.inbound.chunk(now, fin, payload, &self.limits, frame, most);
                     if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
                         let beginning = payload.get(start..).unwrap_or_default();
                         self.refuse(exceeded, Dialect::V2, Message::Chunk(beginning));
@@ -115,8 +116,8 @@ impl<M: Memory> Connection<M> {
                 }
             }
             Frame::Continuation { fin, payload } => {
-                let most = self.message_limit();
-                self.inbound.continuation(now, fin, payload, &self.limits, most)
+                let (frame, most) = (self.most_of_frame(), self.message_limit());
+                self.inbound.continuation(now, fin, payload, &self.limits, frame, most)
             }
         };
         match whole {
@@ -161,8 +162,23 @@ impl<M: Memory> Connection<M> {
         }
     }
 
+    /// What a WebSocket message may have now.
+    pub(super) fn most_of_frame(&self) -> LimitExceeded {
+        let limits = &self.limits;
+        let chunk = limits.max_msg_size.max(SMALLEST_CHUNK).saturating_add(limits.overhead);
+        // Until hello the peer may still be of the other dialect.
+        let is_chunk = match self.dialect.filter(|_| self.greeted) {
+            Some(dialect) => dialect == Dialect::V2,
+            None => chunk > limits.frame,
+        };
+        match is_chunk {
+            true => LimitExceeded::new(Limit::MaxMsgSize, 0, chunk.into()),
+            false => LimitExceeded::new(Limit::Frame, 0, limits.frame.into()),
+        }
+    }
+
     /// What a message may have now.
-    fn message_limit(&self) -> LimitExceeded {
+    pub(super) fn message_limit(&self) -> LimitExceeded {
         let limits = &self.limits;
         let (limit, most) = match self.greeted {
             true => (Limit::Message, limits.message),

@@ -61,6 +61,15 @@ fn call(method: &str, argument: &str) -> String {
     format!(r#"{{"id":"rpc:c0:1","method":"{method}","args":[{argument}]}}"#)
 }
 
+const HELLO_IN_2: &[u8] = b"\x83\xa2id\xabsystem:c0:0\xa6method\xacwslink.hello\
+    \xa4args\x91\x81\xa6secret\xadwslink-secret";
+
+/// A message of 2.x in one chunk.
+fn chunk(message: &[u8]) -> Vec<u8> {
+    let header = [7, 0, message.len() as u32].map(u32::to_le_bytes).concat();
+    [&header, message].concat()
+}
+
 /// A call as long as that.
 fn call_of(len: usize) -> String {
     let empty = call("scope.echo", "\"\"").len();
@@ -81,16 +90,32 @@ async fn ask(ws: &mut WebSocketStream<TcpStream>, request: &str) -> Result<Strin
 }
 
 #[test]
-fn messages_are_smaller_than_both_sizes_together() {
+fn messages_are_smaller_than_the_size_or_in_chunks_than_both_together() {
     let sizes = [("WSLINK_MAX_MSG_SIZE", "1000"), ("WSLINK_MSG_OVERHEAD", "100")];
     let instrument = Instrument::start(&[], &sizes);
     smol::block_on(async {
         let mut ws = instrument.login().await;
-        for len in [1098, 1099] {
+        for len in [998, 999] {
             let answer = ask(&mut ws, &call_of(len)).await.unwrap();
             assert!(answer.contains("\"result\""), "{len}: {answer}");
         }
-        assert_eq!(ask(&mut ws, &call_of(1100)).await, Err(1009));
+        assert_eq!(ask(&mut ws, &call_of(1000)).await, Err(1009));
+
+        for (len, expected) in [(1098, 1007), (1099, 1007), (1100, 1009)] {
+            let mut ws = instrument.connect().await;
+            ws.send(Message::binary(chunk(HELLO_IN_2))).await.unwrap();
+            let welcome = ws.next().await.unwrap().unwrap().into_data();
+            let announced = b"maxMsgSize\xcd\x03\xe8";
+            assert!(welcome.windows(announced.len()).any(|part| part == announced));
+            // What is read is no MessagePack.
+            ws.send(Message::binary(chunk(&vec![0xc1; len - 12]))).await.unwrap();
+            let close = loop {
+                if let Message::Close(frame) = ws.next().await.unwrap().unwrap() {
+                    break u16::from(frame.unwrap().code);
+                }
+            };
+            assert_eq!(close, expected, "{len}");
+        }
     });
 }
 

@@ -48,6 +48,8 @@ fn limits(sizes: u8, tables: usize) -> Limits {
         _ => (1 << 20, u32::MAX, 8, 100, 50, u32::MAX),
     };
     limits.frame = frame;
+    limits.max_msg_size = frame;
+    limits.overhead = 0;
     limits.message = message;
     limits.pending = pending.min(tables as u16);
     limits.ranges = ranges.min(tables as u16);

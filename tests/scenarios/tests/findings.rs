@@ -84,7 +84,9 @@ fn a_fragmented_chunk_that_is_refused_after_it_was_moved() {
 
 #[test]
 fn the_header_of_a_fragmented_chunk_is_no_request() {
-    let mut pair = bench_with(|config| config.limits.frame = 100);
+    let mut pair = bench_with(|config| {
+        (config.limits.max_msg_size, config.limits.overhead) = (100, 0);
+    });
     let client = pair.connected(Dialect::V2);
     // As MessagePack it would begin a map with an id.
     let id = u32::from_le_bytes(*b"\x81\xa2id");
@@ -304,8 +306,10 @@ fn watched(limits: HubLimits) -> (Connection<Watched>, Hub<Watched>, Rc<Cell<usi
     let mut hub = Hub::new(limits, &[], entropy, hub_buffers).expect("tables without end");
     let peer = hub.next_peer();
     let buffers = Buffers { receive: Growing(Vec::new(), most.clone()), transmit: buffer() };
-    let connection = Connection::accept(Config::desktop(), &API, buffers, peer, entropy, now)
-        .expect("enough memory");
+    let mut config = Config::desktop();
+    config.limits.max_msg_size = 1 << 20;
+    let connection =
+        Connection::accept(config, &API, buffers, peer, entropy, now).expect("enough memory");
     (connection, hub, most)
 }
 

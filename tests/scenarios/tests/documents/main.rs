@@ -230,6 +230,7 @@ fn the_defaults_are_those_of_the_engine() {
     let all = |Limits {
                    frame,
                    max_msg_size,
+                   overhead,
                    message_before_hello,
                    message,
                    depth,
@@ -246,6 +247,7 @@ fn the_defaults_are_those_of_the_engine() {
         [
             ("frame", frame),
             ("max_msg_size", max_msg_size),
+            ("overhead", overhead),
             ("message_before_hello", message_before_hello),
             ("message", message),
             ("depth", depth.into()),

@@ -94,6 +94,7 @@ fn play(dialect: Dialect, steps: &[Step], device: bool, own_frames_only: bool) {
     options.config.limits.receive_bytes = 400;
     options.config.limits.transmit_bytes = 500;
     options.config.limits.max_msg_size = 100;
+    options.config.limits.overhead = 250;
     options.config.limits.frame = 350;
     options.config.deadlines.call = Some(Duration::from_secs(5));
     options.hub.bytes = 300;

@@ -103,12 +103,19 @@ fn total_claimed_before_hello() {
     snapshot!(text);
 }
 
+/// In 1.x, and in 2.x with the overhead.
+fn frame_of_200(limits: &mut Limits) {
+    (limits.frame, limits.max_msg_size, limits.overhead) = (200, 190, 10);
+}
+
 #[test]
 fn frame() {
-    // A 2.x chunk is a frame with its header, a 1.x message one without.
-    snapshot!(in_both(with(|limits| limits.frame = 200), |pair, client| {
+    // A 2.x chunk is a frame with its header, a 1.x message one without. Each dialect has a limit
+    // of its own.
+    snapshot!(in_both(with(frame_of_200), |pair, client| {
         let dialect = pair.dialect(client);
         let header = if dialect == Dialect::V2 { 12 } else { 0 };
+        pair.chunks_of(client, 1000);
         for len in around(200 - header) {
             let envelope = envelope(dialect, "rpc:x:0", "bench.echo", len);
             pair.request(client, envelope);
@@ -119,9 +126,10 @@ fn frame() {
 
 #[test]
 fn frame_in_fragments() {
-    snapshot!(in_both(with(|limits| limits.frame = 200), |pair, client| {
+    snapshot!(in_both(with(frame_of_200), |pair, client| {
         let dialect = pair.dialect(client);
         let header = if dialect == Dialect::V2 { 12 } else { 0 };
+        pair.chunks_of(client, 1000);
         pair.link(client).cut(wslink_testkit::Cut::Every(150));
         for len in around(200 - header) {
             let envelope = envelope(dialect, "rpc:x:0", "bench.echo", len);
@@ -135,7 +143,10 @@ fn frame_in_fragments() {
 fn too_big_inside_of_another_message() {
     // The order of frames is looked at before their size.
     snapshot!(in_both(
-        with(|limits| (limits.frame, limits.message) = (200, 180)),
+        with(|limits| {
+            frame_of_200(limits);
+            limits.message = 180;
+        }),
         |pair, client| {
             let big = envelope(pair.dialect(client), "rpc:x:0", "bench.echo", 300);
             let (begin, big) = match pair.dialect(client) {
@@ -345,6 +356,25 @@ fn max_msg_size() {
         .filter(|line| ![" (1)", " (2)", " (8)"].iter().any(|part| line.ends_with(part)))
         .map(|line| format!("{line}\n"))
         .collect::<String>();
+    }
+    snapshot!(text);
+}
+
+#[test]
+fn max_msg_size_of_clients() {
+    // Below 13 a chunk of a single byte is still taken. The overhead comes on top of that.
+    let mut text = String::new();
+    for (size, overhead) in [(0, 0), (13, 0), (14, 0), (8, 2), (40, 20)] {
+        let most = size.max(13) + overhead;
+        for len in around(most as usize) {
+            text += &format!("======== {size} and {overhead}: {len}\n");
+            let limits = with(move |limits| {
+                (limits.max_msg_size, limits.overhead) = (size, overhead);
+            });
+            text += &only(Dialect::V2, limits, |pair, client| {
+                pair.send(client, Frame::chunk(7, 0, 100, &[0; 100][12..len]));
+            });
+        }
     }
     snapshot!(text);
 }
