@@ -22,6 +22,7 @@
 
 mod arena;
 mod blob;
+pub mod client;
 mod config;
 mod connection;
 mod envelope;

@@ -46,7 +46,7 @@ impl ChunkHeader {
 /// A 2.x message of which some chunks have come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
-    id: u32,
+    pub(super) id: u32,
     total: u32,
     received: u32,
     /// Room for its beginning at least.
@@ -332,7 +332,7 @@ impl<M: Memory> Inbound<M> {
         }
     }
 
-    fn forget(&mut self, id: u32) {
+    pub(super) fn forget(&mut self, id: u32) {
         while let Some(range) = position(self.ranges.as_ref(), |it| it.id == id) {
             _ = self.ranges.swap_remove(range);
         }

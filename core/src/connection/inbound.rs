@@ -50,15 +50,15 @@ const NAMELESS: u64 = u64::MAX;
 
 /// A 1.x attachment.
 #[derive(Clone, Copy, Debug)]
-struct Attachment {
+pub(super) struct Attachment {
     /// [`NAMELESS`] if nobody can name it.
     key: u64,
-    state: AttachmentState,
+    pub(super) state: AttachmentState,
     span: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AttachmentState {
+pub(super) enum AttachmentState {
     Expected,
     Complete,
     /// It did not fit; the call that names it is told how many bytes were needed, and available.
@@ -81,7 +81,7 @@ pub(super) struct Store<M: Memory> {
     fragment: Span,
     /// Lent to the caller until the connection is used again.
     pub(super) lent: Span,
-    attachments: M::Messages<Attachment>,
+    pub(super) attachments: M::Messages<Attachment>,
     pub(super) pending: M::Messages<Pending>,
 }
 
@@ -141,6 +141,11 @@ impl<M: Memory> Inbound<M> {
     pub(crate) fn touch(&mut self, now: Instant) {
         self.touched = now;
         self.store.pending.as_mut().iter_mut().for_each(|it| it.touched = now);
+    }
+
+    /// Whether no fragmented WebSocket message is under way.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.fragments == Fragments::None
     }
 
     /// A message that nobody asked for.

@@ -5,12 +5,14 @@ mod calls;
 mod chunks;
 mod event;
 mod feed;
-mod inbound;
-mod outbound;
-mod request;
-mod timers;
+mod forget;
+pub(crate) mod inbound;
+pub(crate) mod outbound;
+pub(crate) mod request;
+pub(crate) mod timers;
 
 pub(crate) use builtin::TOKEN;
+pub(crate) use calls::Progress;
 pub use event::{Body, Buffers, CallId, Entropy, Event, Frame, OpCode, PeerId, Transmit};
 
 use crate::envelope::{write_publication, write_result, write_welcome};

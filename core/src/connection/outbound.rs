@@ -9,11 +9,11 @@ use crate::wire::{Dialect, Encoded, Segment, Segments, attachment_header};
 use crate::{Blob, CloseCode, Hub, Instant, Memory, PeerId, Phase};
 
 /// Longest payload of a control frame (RFC 6455 §5.5); the other heads are shorter.
-const SCRATCH: usize = 125;
+pub(crate) const SCRATCH: usize = 125;
 
 /// Where the bytes of a frame come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+pub(crate) enum Source {
     Ping,
     Pong,
     Close,
@@ -25,29 +25,29 @@ enum Source {
 
 /// The frame that is lent until it is taken whole.
 #[derive(Clone, Copy, Debug)]
-struct UnderWay {
-    source: Source,
-    opcode: OpCode,
-    fin: bool,
+pub(crate) struct UnderWay {
+    pub(crate) source: Source,
+    pub(crate) opcode: OpCode,
+    pub(crate) fin: bool,
     /// Bytes of the payload that are in the scratch.
-    head: u32,
+    pub(crate) head: u32,
     /// Length of the payload.
-    len: u32,
-    taken: u32,
+    pub(crate) len: u32,
+    pub(crate) taken: u32,
     /// Bytes that the last poll lent.
-    lent: u32,
+    pub(crate) lent: u32,
     /// Whether the message ends with this frame, and (1.x) whether the step does.
-    last: bool,
-    last_of_step: bool,
+    pub(crate) last: bool,
+    pub(crate) last_of_step: bool,
 }
 
 /// A Close to be sent.
 #[derive(Clone, Copy, Debug)]
-struct Close {
-    code: CloseCode,
-    reason: &'static str,
+pub(crate) struct Close {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: &'static str,
     /// Ahead of everything that is queued.
-    at_once: bool,
+    pub(crate) at_once: bool,
 }
 
 /// What became of a frame that was taken whole.
@@ -194,7 +194,7 @@ impl<M: Memory> Outbound<M> {
         if let Some(close) = self.close {
             let drained = !calls.has_answers() && self.feed.current.is_none();
             if close.at_once || drained {
-                return Ok(Some(self.close_frame(close)));
+                return Ok(Some(close_frame(close, &mut self.scratch)));
             }
         }
         let source = match self.exclusive {
@@ -262,19 +262,6 @@ impl<M: Memory> Outbound<M> {
         let first = if self.bulk_next { bulk.or(publication) } else { publication.or(bulk) };
         self.bulk_next = first == Some(Source::Publication);
         Ok(first)
-    }
-
-    fn close_frame(&mut self, close: Close) -> UnderWay {
-        let Close { code, reason, .. } = close;
-        let mut most = reason.len().min(SCRATCH - 2);
-        // It has to stay text (RFC 6455 §5.5.1).
-        while !reason.is_char_boundary(most) {
-            most -= 1;
-        }
-        let reason = &reason.as_bytes()[..most];
-        self.scratch[..2].copy_from_slice(&code.number().to_be_bytes());
-        self.scratch[2..2 + reason.len()].copy_from_slice(reason);
-        UnderWay::control(Source::Close, OpCode::Close, 2 + reason.len() as u32)
     }
 
     /// Lends what is left of the frame under way.
@@ -360,7 +347,7 @@ impl<M: Memory> Outbound<M> {
 }
 
 impl UnderWay {
-    const fn control(source: Source, opcode: OpCode, len: u32) -> Self {
+    pub(crate) const fn control(source: Source, opcode: OpCode, len: u32) -> Self {
         Self {
             source,
             opcode,
@@ -376,7 +363,7 @@ impl UnderWay {
 }
 
 impl Progress {
-    const fn advance(&mut self, content: u64, last_of_step: bool) {
+    pub(crate) const fn advance(&mut self, content: u64, last_of_step: bool) {
         if last_of_step {
             self.step += 1;
             self.offset = 0;
@@ -386,8 +373,22 @@ impl Progress {
     }
 }
 
+/// Writes a Close frame.
+pub(crate) fn close_frame(close: Close, scratch: &mut [u8; SCRATCH]) -> UnderWay {
+    let Close { code, reason, .. } = close;
+    let mut most = reason.len().min(SCRATCH - 2);
+    // It has to stay text (RFC 6455 §5.5.1).
+    while !reason.is_char_boundary(most) {
+        most -= 1;
+    }
+    let reason = &reason.as_bytes()[..most];
+    scratch[..2].copy_from_slice(&code.number().to_be_bytes());
+    scratch[2..2 + reason.len()].copy_from_slice(reason);
+    UnderWay::control(Source::Close, OpCode::Close, 2 + reason.len() as u32)
+}
+
 /// Most content of a frame.
-fn piece(dialect: Dialect, max_msg_size: u32) -> u32 {
+pub(crate) fn piece(dialect: Dialect, max_msg_size: u32) -> u32 {
     match dialect {
         Dialect::V1 => max_msg_size.max(1),
         Dialect::V2 => max_msg_size.saturating_sub(CHUNK_HEADER as u32).max(1),
@@ -419,7 +420,7 @@ fn blob_len<B: Blob>(blobs: &[B], index: u32) -> u64 {
 }
 
 /// Cuts the next frame off a message, and writes its head.
-fn cut<B: Blob>(
+pub(crate) fn cut<B: Blob>(
     source: Source,
     dialect: Dialect,
     message: &Segments<'_>,
@@ -482,7 +483,7 @@ fn marked<B>(body: Body<'_, B>, at: u64, mark: u64) -> Body<'_, B> {
 }
 
 /// The bytes of a message `taken` bytes behind its progress, at most `left`.
-fn body<'a, B: Blob>(
+pub(crate) fn body<'a, B: Blob>(
     dialect: Dialect,
     message: &Segments<'a>,
     blobs: &'a [B],

@@ -16,14 +16,14 @@ use crate::{
 use core::time::Duration;
 
 /// Where the bytes of a checked message are.
-enum Message<'a> {
+pub(crate) enum Message<'a> {
     Text(&'a mut [u8]),
     Chunk(&'a [u8]),
     Stored(Span),
 }
 
 impl<'a> Message<'a> {
-    fn bytes<'b>(&'b self, stored: &'b [u8]) -> &'b [u8] {
+    pub(crate) fn bytes<'b>(&'b self, stored: &'b [u8]) -> &'b [u8] {
         match self {
             Self::Text(bytes) => bytes,
             Self::Chunk(bytes) => bytes,
@@ -31,7 +31,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn lend(self, stored: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn lend(self, stored: &'a [u8]) -> &'a [u8] {
         match self {
             Self::Text(bytes) => bytes,
             Self::Chunk(bytes) => bytes,

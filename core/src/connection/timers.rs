@@ -1,6 +1,5 @@
 //! When something is due.
 
-use crate::time::millis;
 use crate::{CloseReason, Deadlines, Instant, TimeoutReason};
 use core::time::Duration;
 
@@ -18,7 +17,8 @@ pub(crate) struct Periods {
 
 impl Periods {
     pub(crate) fn new(deadlines: &Deadlines) -> Self {
-        let millis = |it: Duration| u32::try_from(millis(it)).unwrap_or(u32::MAX);
+        let millis =
+            |it: Duration| u32::try_from(it.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         Self {
             hello: millis(deadlines.hello),
             ping: deadlines.ping.map_or(u32::MAX, millis),
@@ -37,8 +37,7 @@ impl Periods {
 }
 
 fn after(since: Instant, period: u32) -> Option<Instant> {
-    let at = since.as_millis().saturating_add(period.into());
-    (period != u32::MAX).then_some(Instant::from_millis(at))
+    (period != u32::MAX).then(|| since + Duration::from_millis(period.into()))
 }
 
 /// The points in time from which the deadlines of a connection count; those of calls are in the

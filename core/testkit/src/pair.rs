@@ -82,6 +82,8 @@ struct End<S: Service> {
     link: Link,
     /// The client's transport has ended.
     ended: bool,
+    /// Frames that the client was sent, for a client of one's own.
+    frames: Vec<Frame>,
 }
 
 impl<S: Service<Blob: Send> + 'static> Pair<S> {
@@ -139,7 +141,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
             self.clock.clone(),
         );
         let client = ClientEnd::new(dialect, self.options.check_frames);
-        self.ends.push(End { server, client, link: Link::new(), ended: false });
+        self.ends.push(End { server, client, link: Link::new(), ended: false, frames: Vec::new() });
         if number > 0 {
             self.transcript.name_clients();
         }
@@ -288,6 +290,18 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
         })
     }
 
+    /// The frames that a client was sent since this was asked last. A client of one's own reads
+    /// these, [`send`](Self::send)s its own, and answers Ping and Close itself after
+    /// [`play_dead`](Self::play_dead).
+    pub fn take_frames(&mut self, client: Client) -> Vec<Frame> {
+        core::mem::take(&mut self.ends[client.0].frames)
+    }
+
+    /// Whether a client's transport has ended.
+    pub fn is_ended(&self, client: Client) -> bool {
+        self.ends[client.0].ended
+    }
+
     /// All whole messages that a client has received.
     pub fn received(&self, client: Client) -> &[Received] {
         &self.ends[client.0].client.received
@@ -385,6 +399,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
                     continue;
                 };
                 let (line, answer) = end.client.receive(&frame);
+                end.frames.push(frame);
                 transcript.push(now, number, Way::Down, line);
                 if let Some(answer) = answer {
                     let (line, message) = end.client.up.frame(&answer);

@@ -88,7 +88,9 @@ impl Serialize for Reply {
     }
 }
 
-struct Plain<'a>(&'a Val);
+/// Serializes a value as it is.
+#[derive(Debug)]
+pub struct Plain<'a>(pub &'a Val);
 
 impl Serialize for Plain<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -277,7 +279,9 @@ pub fn fill(len: u32) -> Arc<[u8]> {
     (0..len).map(|_| next()).collect()
 }
 
-fn copy(value: &Value<'_>) -> Val {
+/// Copies a value out of its message.
+#[must_use]
+pub fn copy(value: &Value<'_>) -> Val {
     if value.is_seq() {
         return Val::Seq(value.items().map(|item| copy(&item)).collect());
     }

@@ -4,6 +4,8 @@
 //! build it.
 #![no_std]
 
+pub mod client;
+
 use core::cell::Cell;
 use serde::Serialize;
 use wslink::{Attachment, Binary, Call, Cx, Publications, PublishError, RpcError, Service, Topic};
