@@ -1,7 +1,7 @@
 //! The client's end: it builds requests of either dialect and follows what comes back.
 
 use crate::decode::{Decoder, Message};
-use crate::{Frame, Val, val};
+use crate::{Encoder, Frame, Val, val};
 use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
 use wslink_core::wire::Dialect;
@@ -49,8 +49,7 @@ pub(crate) struct ClientEnd {
     client_id: Option<String>,
     max_msg_size: Option<usize>,
     next_call: u32,
-    next_chunk: u32,
-    next_key: u32,
+    encoder: Encoder,
     /// Ids of hellos that wait for an answer; the first is the one that the phase is about.
     hellos: VecDeque<String>,
     /// 1.x: keys announced, and attachments that came.
@@ -72,8 +71,7 @@ impl ClientEnd {
             client_id: None,
             max_msg_size: None,
             next_call: 0,
-            next_chunk: 0,
-            next_key: 1,
+            encoder: Encoder::new(dialect, 1),
             hellos: VecDeque::new(),
             announced: VecDeque::new(),
             attachments: BTreeMap::new(),
@@ -93,29 +91,10 @@ impl ClientEnd {
 
     /// The frames of an envelope with all its attachments.
     pub(crate) fn encode(&mut self, envelope: Val) -> Vec<Frame> {
-        match self.dialect {
-            Dialect::V1 => {
-                let mut frames = Vec::new();
-                let envelope = envelope.take_binary(&mut |bytes| {
-                    let key = format!("wslink_bin{}", self.next_key);
-                    self.next_key += 1;
-                    frames.push(Frame::text(attachment_header(&[&key]).to_json()));
-                    frames.push(Frame::binary(bytes));
-                    Val::Str(key)
-                });
-                frames.push(Frame::text(envelope.to_json()));
-                frames
-            }
-            _ => {
-                self.next_chunk += 1;
-                let most = self.chunk.or(self.max_msg_size).unwrap_or(512 << 10).max(1);
-                let bytes = envelope.to_msgpack();
-                let frame = |(nth, part)| {
-                    Frame::chunk(self.next_chunk, (nth * most) as u32, bytes.len() as u32, part)
-                };
-                bytes.chunks(most).enumerate().map(frame).collect()
-            }
+        if let Some(bytes) = self.chunk {
+            self.encoder.chunk = bytes;
         }
+        self.encoder.frames(envelope)
     }
 
     /// Follows what this client sends.
@@ -240,6 +219,7 @@ impl ClientEnd {
         if let Ok(result) = result {
             self.client_id = result.field("clientID").and_then(Val::as_str).map(str::to_owned);
             if let Some(Val::Int(size)) = result.field("maxMsgSize") {
+                self.encoder.set_max_msg_size(*size as usize);
                 self.max_msg_size = Some((*size as usize).saturating_sub(12).max(1));
             }
         }
@@ -259,9 +239,4 @@ impl ClientEnd {
             self.phase = next;
         }
     }
-}
-
-pub(crate) fn attachment_header(keys: &[&str]) -> Val {
-    let keys: Vec<Val> = keys.iter().map(|key| Val::from(*key)).collect();
-    val!({"wslink": "1.0", "method": "wslink.binary.attachment", "args": keys})
 }

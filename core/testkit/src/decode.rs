@@ -1,44 +1,95 @@
-//! From frames to messages, in either direction: for the transcript and for the client.
+//! From frames to messages, in either direction: for transcripts and for the client.
 
 use crate::val::{digest, write_text};
 use crate::{Frame, Val};
+use std::collections::VecDeque;
 use wslink_core::OpCode;
 use wslink_core::wire::Dialect;
 
-/// Puts the messages of one direction together.
+const HELLO: &str = "wslink.hello";
+/// How many chunk ids are remembered, so that a message keeps its number.
+const IDS: usize = 1024;
+
+/// Puts the messages of one direction of a connection together, and writes the line of a
+/// [`Transcript`](crate::Transcript) for each frame.
+///
+/// ```
+/// use wslink_core::wire::Dialect;
+/// use wslink_testkit::{Decoder, Frame, Message, val};
+///
+/// let hello = r#"{"method": "wslink.hello", "args": [{"secret": "x"}]}"#;
+/// let (line, message) = Decoder::new(Dialect::V1).hiding_secrets().frame(&Frame::text(hello));
+/// assert_eq!(line, r#"text {"method": "wslink.hello", "args": [{"secret": "(hidden)"}]}"#);
+/// let hidden = val!({"method": "wslink.hello", "args": [{"secret": "(hidden)"}]});
+/// assert_eq!(message, Message::Envelope(hidden));
+/// ```
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     dialect: Dialect,
+    most: usize,
+    hiding: bool,
     fragments: Option<Frame>,
-    chunks: Vec<Chunks>,
+    /// A fragmented message became too large; its rest is only counted.
+    overlong: bool,
+    chunks: VecDeque<Chunks>,
     /// Chunk ids in the order in which they came: their place is what is shown.
-    ids: Vec<u32>,
+    ids: VecDeque<u32>,
+    forgotten_ids: usize,
 }
 
 #[derive(Debug)]
 struct Chunks {
     id: u32,
     total: u32,
-    parts: Vec<(u32, Vec<u8>)>,
+    received: u64,
+    /// `None`: the message is too large to be put together.
+    parts: Option<Vec<(u32, Vec<u8>)>>,
 }
 
 /// What a frame brought.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Message {
-    /// A piece.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// A piece of a message.
     Part,
-    /// An envelope of the client's dialect.
+    /// An envelope of the connection's dialect.
     Envelope(Val),
     /// Binary data of 1.x.
     Attachment(Vec<u8>),
-    /// Nothing of this dialect.
+    /// Nothing of this dialect, or a message that is larger than was allowed for.
     Foreign,
+    /// A ping, a pong or a Close.
     Control,
 }
 
 impl Decoder {
-    pub(crate) const fn new(dialect: Dialect) -> Self {
-        Self { dialect, fragments: None, chunks: Vec::new(), ids: Vec::new() }
+    /// For messages of any size.
+    #[must_use]
+    pub const fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            most: usize::MAX,
+            hiding: false,
+            fragments: None,
+            overlong: false,
+            chunks: VecDeque::new(),
+            ids: VecDeque::new(),
+            forgotten_ids: 0,
+        }
+    }
+
+    /// Keeps at most so many bytes of unfinished messages. Of what is larger the line tells the
+    /// length.
+    #[must_use]
+    pub const fn with_limit(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// Puts `"(hidden)"` in place of all that a hello says, in lines and in messages.
+    #[must_use]
+    pub const fn hiding_secrets(mut self) -> Self {
+        self.hiding = true;
+        self
     }
 
     /// Whether a message is fragmented and not whole yet.
@@ -47,7 +98,7 @@ impl Decoder {
     }
 
     /// Takes a frame in; gives its line of the transcript and what it completes.
-    pub(crate) fn frame(&mut self, frame: &Frame) -> (String, Message) {
+    pub fn frame(&mut self, frame: &Frame) -> (String, Message) {
         let Frame { opcode, fin, payload } = frame;
         let more = if *fin { "" } else { ".." };
         let name = match opcode {
@@ -59,51 +110,58 @@ impl Decoder {
                 let name = if *opcode == OpCode::Ping { "ping" } else { "pong" };
                 let payload = match payload.as_slice() {
                     [] => String::new(),
-                    payload => format!(" {}", String::from_utf8_lossy(payload)),
+                    payload => format!(" {}", in_a_line(payload)),
                 };
                 return (format!("{name}{payload}"), Message::Control);
             }
             _ => "unknown",
         };
+        let part = format!("{name}{more} ({})", payload.len());
+        if *opcode != OpCode::Continuation {
+            self.overlong = false;
+        }
         let whole = match (opcode, self.fragments.take()) {
             (OpCode::Continuation, Some(mut whole)) => {
                 whole.payload.extend(payload);
                 whole
             }
             (OpCode::Continuation, None) => {
-                return (format!("{name}{more} ({})", payload.len()), Message::Foreign);
+                let message = if self.overlong && !*fin { Message::Part } else { Message::Foreign };
+                return (part, message);
             }
             // A message inside of another is the sender's fault.
             _ => frame.clone(),
         };
+        if whole.payload.len() > self.most {
+            self.overlong = true;
+            return (part, if *fin { Message::Foreign } else { Message::Part });
+        }
         if !*fin {
             self.fragments = Some(whole);
-            return (format!("{name}{more} ({})", payload.len()), Message::Part);
+            return (part, Message::Part);
         }
         let (text, message) = match whole.opcode {
             OpCode::Text => self.text(&whole.payload),
-            _ if self.dialect == Dialect::V1 => {
-                let shown = Val::Bin(whole.payload.clone()).to_string();
-                (shown, Message::Attachment(whole.payload))
-            }
+            _ if self.dialect == Dialect::V1 => self.attachment(whole.payload),
             _ => self.chunk(&whole.payload),
         };
         (format!("{name} {text}"), message)
     }
 
     fn text(&self, payload: &[u8]) -> (String, Message) {
-        let Ok(text) = core::str::from_utf8(payload) else {
-            return (
-                format!("not UTF-8 ({}, {})", payload.len(), digest(payload)),
-                Message::Foreign,
-            );
+        let foreign = |why: &str| {
+            (format!("{why} ({}, {})", payload.len(), digest(payload)), Message::Foreign)
         };
+        let Ok(text) = core::str::from_utf8(payload) else { return foreign("not UTF-8") };
         match Val::from_json(text) {
             Ok(value) => {
+                let value = self.hidden(value);
                 let shown = value.to_string();
                 let own = self.dialect == Dialect::V1;
                 (shown, if own { Message::Envelope(value) } else { Message::Foreign })
             }
+            // Where the secret stands in it, nobody knows.
+            Err(_) if self.hiding => foreign("malformed"),
             Err(_) => {
                 let mut shown = String::from("malformed ");
                 // A string takes all that is written.
@@ -111,6 +169,14 @@ impl Decoder {
                 (shown, Message::Foreign)
             }
         }
+    }
+
+    fn attachment(&self, payload: Vec<u8>) -> (String, Message) {
+        let shown = format!("bin({}, {})", payload.len(), digest(&payload));
+        // Upstream's servers take a hello in a binary frame.
+        let hello = payload.windows(HELLO.len()).any(|part| part == HELLO.as_bytes());
+        let secret = self.hiding && hello;
+        (shown, if secret { Message::Foreign } else { Message::Attachment(payload) })
     }
 
     fn chunk(&mut self, frame: &[u8]) -> (String, Message) {
@@ -121,38 +187,113 @@ impl Decoder {
         let id = u32::from_le_bytes([a, b, c, d]);
         let offset = u32::from_le_bytes([e, f, g, h]);
         let total = u32::from_le_bytes([i, j, k, l]);
-        let number = match self.ids.iter().rposition(|known| *known == id) {
-            Some(number) => number,
-            None => {
-                self.ids.push(id);
-                self.ids.len() - 1
-            }
-        };
-        let at = self.chunks.iter().position(|it| it.id == id).unwrap_or_else(|| {
-            self.chunks.push(Chunks { id, total, parts: Vec::new() });
-            self.chunks.len() - 1
-        });
-        let shown = format!("#{} {offset}/{total}", number + 1);
-        self.chunks[at].parts.push((offset, content.to_vec()));
-        let received: u64 = self.chunks[at].parts.iter().map(|(_, part)| part.len() as u64).sum();
-        if received < u64::from(self.chunks[at].total) {
+        let shown = format!("#{} {offset}/{total}", self.number(id));
+        let Some(bytes) = self.collect(id, offset, total, content) else {
             return (format!("{shown} ({})", content.len()), Message::Part);
-        }
-        let Chunks { mut parts, .. } = self.chunks.swap_remove(at);
-        parts.sort_by_key(|(offset, _)| *offset);
-        let bytes: Vec<u8> = parts.into_iter().flat_map(|(_, part)| part).collect();
+        };
+        let Some(bytes) = bytes else {
+            return (format!("{shown} ({})", content.len()), Message::Foreign);
+        };
         match Val::from_msgpack(&bytes) {
-            Ok(value) => (format!("{shown} {value}"), Message::Envelope(value)),
+            Ok(value) => {
+                let value = self.hidden(value);
+                (format!("{shown} {value}"), Message::Envelope(value))
+            }
             Err(_) => {
                 let shown = format!("{shown} malformed ({}, {})", bytes.len(), digest(&bytes));
                 (shown, Message::Foreign)
             }
         }
     }
+
+    /// The bytes of a message, once all have come; `Some(None)` if they were too many.
+    fn collect(
+        &mut self,
+        id: u32,
+        offset: u32,
+        total: u32,
+        content: &[u8],
+    ) -> Option<Option<Vec<u8>>> {
+        let at = self.chunks.iter().position(|it| it.id == id).unwrap_or_else(|| {
+            let parts = (total as usize <= self.most).then(Vec::new);
+            self.chunks.push_back(Chunks { id, total, received: 0, parts });
+            self.chunks.len() - 1
+        });
+        let chunks = &mut self.chunks[at];
+        chunks.received += content.len() as u64;
+        if let Some(parts) = &mut chunks.parts {
+            parts.push((offset, content.to_vec()));
+        }
+        let whole = chunks.received >= u64::from(chunks.total);
+        let parts = if whole { self.chunks.remove(at)?.parts } else { None };
+        if !whole {
+            self.shed();
+            return None;
+        }
+        Some(parts.map(|mut parts| {
+            parts.sort_by_key(|(offset, _)| *offset);
+            parts.into_iter().flat_map(|(_, part)| part).collect()
+        }))
+    }
+
+    /// Gives up the oldest messages that never became whole.
+    fn shed(&mut self) {
+        let kept = |it: &Chunks| if it.parts.is_some() { it.received } else { 0 };
+        let mut held: u64 = self.chunks.iter().map(kept).sum();
+        while held > self.most as u64 || self.chunks.len() > IDS {
+            let Some(oldest) = self.chunks.pop_front() else { return };
+            held -= kept(&oldest);
+        }
+    }
+
+    /// By the order in which messages began; an id that is used again keeps its number.
+    fn number(&mut self, id: u32) -> usize {
+        let at = self.ids.iter().rposition(|known| *known == id).unwrap_or_else(|| {
+            if self.ids.len() == IDS {
+                self.ids.pop_front();
+                self.forgotten_ids += 1;
+            }
+            self.ids.push_back(id);
+            self.ids.len() - 1
+        });
+        self.forgotten_ids + at + 1
+    }
+
+    fn hidden(&self, value: Val) -> Val {
+        let is_hello = |(key, value): &(Val, Val)| {
+            key.as_str() == Some("method") && value.as_str() == Some(HELLO)
+        };
+        match value {
+            Val::Map(entries) if self.hiding && entries.iter().any(is_hello) => {
+                let hide = |(key, value): (Val, Val)| {
+                    let said = matches!(key.as_str(), Some("args" | "kwargs"));
+                    (key, if said { hide(value) } else { value })
+                };
+                Val::Map(entries.into_iter().map(hide).collect())
+            }
+            value => value,
+        }
+    }
+}
+
+/// The same lists and maps, with nothing in them.
+fn hide(value: Val) -> Val {
+    match value {
+        Val::Seq(items) => Val::Seq(items.into_iter().map(hide).collect()),
+        Val::Map(entries) => {
+            Val::Map(entries.into_iter().map(|(key, value)| (key, hide(value))).collect())
+        }
+        _ => Val::from("(hidden)"),
+    }
+}
+
+/// What a peer says in its own words, without what would end the line or steer a terminal.
+fn in_a_line(words: &[u8]) -> String {
+    String::from_utf8_lossy(words).replace(char::is_control, "\u{fffd}")
 }
 
 fn close(frame: &Frame) -> String {
-    let reason = frame.payload.get(2..).map(String::from_utf8_lossy).unwrap_or_default();
+    let reason = frame.payload.get(2..).map(in_a_line).unwrap_or_default();
     match (frame.close_code(), &*reason) {
         (None, _) => "close".to_owned(),
         (Some(code), "") => format!("close {code}"),

@@ -1,6 +1,7 @@
 //! Two ends and what is between them.
 
-use crate::client::{ClientEnd, attachment_header};
+use crate::client::ClientEnd;
+use crate::encode::attachment_header;
 use crate::link::Up;
 use crate::server::{Scene, ServerEnd, Shared};
 use crate::transcript::{Transcript, Way};

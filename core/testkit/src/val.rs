@@ -63,6 +63,23 @@ impl Val {
         }
     }
 
+    /// Goes through all that is written by length and digest only: binary data, extensions, and
+    /// long texts.
+    pub fn visit_kept(&self, visit: &mut dyn FnMut(Kept, &[u8])) {
+        match self {
+            Self::Bin(bytes) | Self::Ext(_, bytes) => visit(Kept::of(bytes), bytes),
+            Self::Str(text) if text.len() > SHOWN => {
+                visit(Kept::of(text.as_bytes()), text.as_bytes());
+            }
+            Self::Seq(items) => items.iter().for_each(|item| item.visit_kept(visit)),
+            Self::Map(entries) => entries.iter().for_each(|(key, value)| {
+                key.visit_kept(visit);
+                value.visit_kept(visit);
+            }),
+            _ => {}
+        }
+    }
+
     /// A copy of what a service is given.
     pub(crate) fn of(value: &Value<'_>) -> Self {
         Self::read(&mut value.reader()).unwrap_or(Self::Null)
@@ -211,6 +228,30 @@ pub(crate) fn write_text(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
     }
     let start: String = text.chars().take(16).collect();
     write!(f, "str({start:?}.., {}, {})", text.len(), digest(text.as_bytes()))
+}
+
+/// What a transcript tells of a byte string that it does not hold. Two different ones of the same
+/// length have the same digest by chance, once in 2³².
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kept {
+    /// How many bytes.
+    pub len: u64,
+    /// The first 8 hex digits of their SHA-256.
+    pub digest: String,
+}
+
+impl Kept {
+    /// What is told of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { len: bytes.len() as u64, digest: digest(bytes) }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-byte string {}", self.len, self.digest)
+    }
 }
 
 /// The first 8 hex digits of SHA-256.
