@@ -18,7 +18,8 @@ class Judge(LinkProtocol):
 
     @register("judge.blob")
     def blob(self, length):
-        return bytes(i * 31 & 0xFF for i in range(251)) * (length // 251) + bytes(length % 251)
+        pattern = bytes(i * 31 & 0xFF for i in range(251))
+        return self.addAttachment(pattern * (length // 251) + bytes(length % 251))
 
     @register("judge.fail")
     def fail(self, text):
@@ -32,7 +33,8 @@ class Judge(LinkProtocol):
     @register("judge.publish")
     async def many(self, topic, count, length):
         for n in range(count):
-            self.publish(topic, {"n": n, "data": bytes([n & 0xFF]) * (length if n % 2 == 0 else 1)})
+            data = bytes([n & 0xFF]) * (length if n % 2 == 0 else 1)
+            self.publish(topic, {"n": n, "data": self.addAttachment(data)})
             await asyncio.sleep(0)
         return count
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const READY = 'wslink: Starting factory';
-const UPSTREAM = '2.6.0';
+const NEWEST = '2.6.0';
 const here = fileURLToPath(new URL('.', import.meta.url));
 
 /** Fails if a promise takes too long. */
@@ -53,9 +53,9 @@ export function instrument(options) {
   return start(binary, ['--test-methods'], options);
 }
 
-/** Upstream's server with the handlers of server.py. */
-export function upstream(options) {
-  return start(python(), [join(here, 'server.py'), '--timeout', '0'], options);
+/** Upstream's server, of this version, with the handlers of server.py. */
+export function upstream({ version = NEWEST, ...options } = {}) {
+  return start(python(version), [join(here, 'server.py'), '--timeout', '0'], options);
 }
 
 async function start(binary, args, { port, secret = 'wslink-secret', env = {} } = {}) {
@@ -104,9 +104,9 @@ class Server {
 }
 
 /** The interpreter of a virtual environment that has upstream's server, made when it is missing. */
-function python() {
+function python(version) {
   const target = process.env.CARGO_TARGET_DIR ?? join(here, '../../target');
-  const folder = join(target, `wslink-python-${UPSTREAM}`);
+  const folder = join(target, `wslink-python-${version}`);
   const interpreter = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
   const stamp = join(folder, 'complete');
   if (existsSync(stamp)) return interpreter;
@@ -115,7 +115,7 @@ function python() {
   const options = { stdio: ['ignore', 'ignore', 'inherit'] };
   try {
     execFileSync(process.env.PYTHON ?? 'python3', ['-m', 'venv', folder], options);
-    const packages = [`wslink==${UPSTREAM}`];
+    const packages = [`wslink==${version}`];
     const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
     execFileSync(interpreter, [...pip, ...packages], options);
   } catch (error) {

@@ -21,7 +21,8 @@ usage: cargo xtask <what>
   docs                     rustdoc of the workspace, warnings denied
   no-std                   the device side for thumbv7m-none-eabi with `core` alone
   unit                     cargo test of the workspace, doctests included
-  stock                    Kitware's JavaScript clients against the instrument
+  stock                    Kitware's JavaScript clients against the instrument, and through
+                           `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
   firmware [--run|--test]  the scope on a Cortex-M3 and on an RP2040: what it takes; or the first

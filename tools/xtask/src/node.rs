@@ -1,5 +1,5 @@
 //! Tests in Node against the instrument: Kitware's own JavaScript clients, our browser module, and
-//! the page in Chromium.
+//! the page in Chromium. And what the command records between those clients and Python servers.
 
 use std::{
     fs,
@@ -15,6 +15,7 @@ use crate::{
 const OLDEST_NODE: u32 = 20;
 
 pub(crate) fn stock() -> Outcome {
+    system::python_venv()?;
     run("tests/stock")
 }
 
@@ -36,18 +37,20 @@ fn run(folder: &str) -> Outcome {
     prepare(&tests)?;
 
     let target_dir = target_dir();
-    cargo(["build", "--release", "--package", "instrument"])
+    cargo(["build", "--release", "--package", "instrument", "--package", "wslink-cli"])
         .arg("--target-dir")
         .arg(&target_dir)
         .run()?;
-    let instrument =
-        target_dir.join("release/instrument").with_extension(std::env::consts::EXE_EXTENSION);
+    let binary = |name: &str| {
+        target_dir.join("release").join(name).with_extension(std::env::consts::EXE_EXTENSION)
+    };
 
     Run::new("node")
         .dir(&tests)
         .args(["--test", "--test-reporter=spec", "--test-concurrency=1"])
         .args(test_files(&tests)?)
-        .env("WSLINK_INSTRUMENT", instrument)
+        .env("WSLINK_INSTRUMENT", binary("instrument"))
+        .env("WSLINK_COMMAND", binary("wslink"))
         .run()
 }
 

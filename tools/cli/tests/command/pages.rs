@@ -1,0 +1,37 @@
+//! Help, completions and manual pages, the real binary.
+
+use crate::common::wslink;
+
+fn printed(args: &[&str]) -> String {
+    let output = wslink(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help() {
+    insta::assert_snapshot!("help", printed(&["--help"]));
+    for command in ["proxy"] {
+        insta::assert_snapshot!(format!("help_{command}"), printed(&[command, "--help"]));
+    }
+}
+
+#[test]
+fn every_command_has_completions_and_a_page() {
+    for (shell, begins) in
+        [("bash", "_wslink() {"), ("zsh", "#compdef wslink"), ("fish", "# Print")]
+    {
+        let script = printed(&["completions", shell]);
+        assert!(script.starts_with(begins), "{shell}: {}", script.lines().next().unwrap());
+        for command in ["proxy", "completions", "man", "--transcript", "--json"] {
+            let word = command.trim_start_matches('-');
+            assert!(script.contains(word), "{shell} knows no {command}");
+        }
+    }
+    assert!(printed(&["man"]).contains("Exit codes"));
+    for command in ["proxy", "completions", "man"] {
+        let page = printed(&["man", command]);
+        assert!(page.contains(&format!(".TH wslink-{command} 1")), "{page}");
+    }
+}
