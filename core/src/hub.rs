@@ -2,7 +2,7 @@
 
 use crate::arena::{Arena, Span, Spans};
 use crate::envelope::write_publication;
-use crate::wire::{Dialect, Encoded, Segments, Writer};
+use crate::wire::{Dialect, Segments, Writer};
 use crate::{
     Audience, Blob, Buffer, Encode, Entropy, Limit, LimitExceeded, Memory, PeerId, Policy,
     PublishError, Table, TopicInfo,
@@ -100,7 +100,7 @@ struct Entry<M: Memory> {
 #[derive(Clone, Copy)]
 struct Encoding {
     span: Span,
-    encoded: Encoded,
+    text_len: u32,
     /// Where the digit of the id stands that tells a retained value.
     mark: u32,
 }
@@ -391,7 +391,7 @@ impl<M: Memory> Hub<M> {
                         self.next_key += u64::from(encoded.places);
                     }
                     let span = Span { start: start as u32, len: encoded.len };
-                    return Ok(Encoding { span, encoded, mark });
+                    return Ok(Encoding { span, text_len: encoded.text_len, mark });
                 }
                 Err(overflow) => {
                     needed = overflow.needed;
@@ -497,9 +497,9 @@ impl<M: Memory> Hub<M> {
                 (entry, self.retained.arena.bytes())
             }
         };
-        let Encoding { span, encoded, mark } =
+        let Encoding { span, text_len, mark } =
             entry.encodings[slot(dialect)].filter(|_| entry.audience.includes(peer))?;
-        let message = Segments::new(dialect, encoded, span.of(bytes));
+        let message = Segments::new(dialect, text_len, span.of(bytes));
         Some(View { message, blobs: entry.blobs.as_ref(), mark })
     }
 

@@ -1,5 +1,7 @@
 //! Time as a value: the engine has no clock, its caller has one.
 
+use core::fmt;
+use core::num::NonZeroU64;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
@@ -14,18 +16,35 @@ use core::time::Duration;
 /// assert_eq!(start + Duration::from_secs(2), Instant::from_millis(3_000));
 /// assert_eq!((start + Duration::from_millis(5)) - start, Duration::from_millis(5));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(
+    /// One more than the milliseconds, so that an `Option` takes no more room: a connection has
+    /// many.
+    NonZeroU64,
+);
 
 impl Instant {
-    /// The point `millis` milliseconds after the caller's epoch.
+    /// The point `millis` milliseconds after the caller's epoch; the last one is `u64::MAX - 1`.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// Milliseconds since the caller's epoch.
     pub const fn as_millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
+    }
+}
+
+impl Default for Instant {
+    /// The caller's epoch.
+    fn default() -> Self {
+        Self::from_millis(0)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instant").field(&self.as_millis()).finish()
     }
 }
 
@@ -50,6 +69,6 @@ impl Sub for Instant {
 
     /// The time from `earlier` to `self`; zero when `earlier` is the later one.
     fn sub(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.0.get().saturating_sub(earlier.0.get()))
     }
 }

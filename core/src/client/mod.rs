@@ -252,23 +252,23 @@ impl<M: Memory> Client<M> {
             if at > now {
                 break;
             }
-            match (reason, Timers::outcome(reason)) {
-                (TimeoutReason::Ping, _) => {
+            let closed = CloseReason::Timeout(reason);
+            match reason {
+                TimeoutReason::Ping => {
                     self.outbound.ping();
                     self.timers.want_ping();
                 }
-                (TimeoutReason::Call, _) => self.requests.expire(now),
-                (TimeoutReason::Partial, _) if self.inbound.is_between_frames() => {
+                TimeoutReason::Call => self.requests.expire(now),
+                TimeoutReason::Partial if self.inbound.is_between_frames() => {
                     // Servers give up stale publications half-way, without a word.
                     let until = self.inbound.partial().unwrap_or(now);
                     self.unfinished += self.inbound.forget_pending(until);
                 }
-                (TimeoutReason::Close, Some(closed)) => self.over(self.reason.unwrap_or(closed)),
-                (TimeoutReason::Hello, Some(closed)) => {
+                TimeoutReason::Hello => {
                     self.end(now, CloseCode::Policy, "no answer to the hello in time", closed);
                 }
                 // Whoever does not listen is not told.
-                (_, closed) => self.over(closed.unwrap_or(CloseReason::Timeout(reason))),
+                _ => self.over(closed),
             }
         }
     }

@@ -3,9 +3,11 @@
 
 use super::requests::Requests;
 use crate::connection::CallId;
+use crate::connection::chunks::CHUNK_HEADER;
 use crate::connection::outbound::{
-    Close, SCRATCH, Source, Taken, UnderWay, body, close_frame, cut, piece,
+    Farewell, Source, Taken, UnderWay, body, close_frame, cut, piece, text_of_close,
 };
+use crate::connection::pongs::Pongs;
 use crate::wire::Dialect;
 use crate::{Body, CloseCode, Memory, OpCode, Transmit};
 
@@ -13,13 +15,13 @@ pub(super) struct Outbound {
     /// The largest chunk with its header, and the size of a piece of a 1.x message.
     max_msg_size: u32,
     frame: Option<UnderWay>,
-    scratch: [u8; SCRATCH],
+    /// What was made for the frame under way: a chunk header, or the code of a Close.
+    head: [u8; CHUNK_HEADER],
     ping: bool,
-    /// Length of the payload in `pong_payload`; a newer ping replaces an unanswered one
-    /// (RFC 6455 §5.5.3).
-    pong: Option<u8>,
-    pong_payload: [u8; SCRATCH],
-    close: Option<Close>,
+    pongs: Pongs,
+    close: Option<Farewell>,
+    /// The Close goes ahead of everything that is queued.
+    hurried: bool,
     next_chunk: u32,
 }
 
@@ -28,11 +30,11 @@ impl Outbound {
         Self {
             max_msg_size,
             frame: None,
-            scratch: [0; SCRATCH],
+            head: [0; CHUNK_HEADER],
             ping: false,
-            pong: None,
-            pong_payload: [0; SCRATCH],
+            pongs: Pongs::new(),
             close: None,
+            hurried: false,
             next_chunk: first_chunk,
         }
     }
@@ -46,15 +48,13 @@ impl Outbound {
     }
 
     pub(super) fn pong(&mut self, payload: &[u8]) {
-        let len = payload.len().min(SCRATCH);
-        self.pong_payload[..len].copy_from_slice(&payload[..len]);
-        self.pong = Some(len as u8);
+        self.pongs.ping(payload);
     }
 
     /// The first Close that is asked for is the one that is sent; a later one may hurry it.
     pub(super) fn close(&mut self, code: CloseCode, reason: &'static str, at_once: bool) {
-        let close = self.close.get_or_insert(Close { code, reason, at_once });
-        close.at_once |= at_once;
+        self.close.get_or_insert((code, reason));
+        self.hurried |= at_once;
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
@@ -70,16 +70,15 @@ impl Outbound {
         if self.frame.is_some() {
             return;
         }
-        self.frame = if let Some(len) = self.pong.take() {
-            self.scratch = self.pong_payload;
+        self.frame = if let Some(len) = self.pongs.begin() {
             Some(UnderWay::control(Source::Pong, OpCode::Pong, len.into()))
         } else if core::mem::take(&mut self.ping) {
             Some(UnderWay::control(Source::Ping, OpCode::Ping, 0))
         } else {
             let next = requests.next();
             match self.close {
-                Some(close) if close.at_once || next.is_none() => {
-                    Some(close_frame(close, &mut self.scratch))
+                Some(farewell) if self.hurried || next.is_none() => {
+                    Some(close_frame(farewell, &mut self.head))
                 }
                 _ => next.and_then(|call| self.cut_from(call, dialect, requests)),
             }
@@ -94,14 +93,14 @@ impl Outbound {
     ) -> Option<UnderWay> {
         if dialect == Dialect::V2 {
             let progress = requests.progress(call)?;
-            if progress.chunk_id.is_none() {
+            if progress.part.is_none() {
                 self.next_chunk = self.next_chunk.wrapping_add(1);
-                progress.chunk_id = Some(self.next_chunk);
+                progress.part = Some(self.next_chunk);
             }
         }
         let (message, blobs, progress) = requests.message(call, dialect)?;
         let most = u64::from(piece(dialect, self.max_msg_size));
-        cut(Source::Answer(call), dialect, &message, blobs, progress, most, &mut self.scratch)
+        cut(Source::Answer(call), dialect, &message, blobs, progress, most, &mut self.head)
     }
 
     /// Lends what is left of the frame under way.
@@ -111,13 +110,19 @@ impl Outbound {
         requests: &'a Requests<M>,
     ) -> Option<Transmit<'a, M::Blob>> {
         let frame = self.frame.as_mut()?;
-        let head = self.scratch.get(frame.taken.min(frame.head) as usize..frame.head as usize)?;
-        let taken = u64::from(frame.taken.saturating_sub(frame.head));
+        let head = u32::from(frame.head);
+        let taken = u64::from(frame.taken.saturating_sub(head));
+        let head = self.head.get(frame.taken.min(head) as usize..head as usize)?;
         let left = (frame.len - frame.taken) as usize - head.len();
         let body = match frame.source {
             Source::Answer(call) if left > 0 => {
                 let (message, blobs, progress) = requests.message(call, dialect)?;
                 body(dialect, &message, blobs, progress, taken, left)?
+            }
+            Source::Pong => Body::Bytes(self.pongs.rest(taken as usize)),
+            Source::Close => {
+                let (_, reason) = self.close?;
+                Body::Bytes(text_of_close(reason).get(taken as usize..)?)
             }
             _ => Body::Bytes(&[]),
         };
@@ -152,13 +157,18 @@ impl Outbound {
         Some(match frame.source {
             Source::Ping => Taken::Ping,
             Source::Close => Taken::Close,
+            Source::Pong => {
+                self.pongs.finish();
+                Taken::Other
+            }
             Source::Answer(call) if frame.last => {
                 requests.sent(call);
                 Taken::Other
             }
             Source::Answer(call) => {
                 if let Some(progress) = requests.progress(call) {
-                    progress.advance(u64::from(frame.len - frame.head), frame.last_of_step);
+                    let content = frame.len - u32::from(frame.head);
+                    progress.advance(content.into(), frame.last_of_step);
                 }
                 Taken::Other
             }

@@ -2,7 +2,8 @@
 
 use super::event::CallError;
 use crate::arena::{Arena, Span, Spans};
-use crate::connection::{CallId, Progress};
+use crate::connection::CallId;
+use crate::connection::outbound::Progress;
 use crate::wire::{Dialect, EncodeError, Encoded, Segments, Writer};
 use crate::{Blob, Instant, Limit, LimitExceeded, Limits, Memory, Table};
 use core::mem;
@@ -36,7 +37,7 @@ pub(super) enum Ended {
 
 /// A message that is not sent whole.
 struct Unsent<M: Memory> {
-    encoded: Encoded,
+    text_len: u32,
     blobs: M::Blobs,
     progress: Progress,
 }
@@ -106,7 +107,11 @@ impl<M: Memory> Requests<M> {
         let text = Span { start: span.start, len: encoded.text_len };
         check(text.of_mut(self.arena.bytes_mut())).map_err(CallError::Unserializable)?;
         let id = CallId(number);
-        let unsent = Unsent { encoded, blobs: M::Blobs::default(), progress: Progress::default() };
+        let unsent = Unsent {
+            text_len: encoded.text_len,
+            blobs: M::Blobs::default(),
+            progress: Progress::default(),
+        };
         let slot =
             Slot { id, kind, span, unsent: Some(unsent), deadline, untold: None, over: false };
         self.slots.0.push(slot).map_err(|_| CallError::Full(busy))?;
@@ -175,7 +180,7 @@ impl<M: Memory> Requests<M> {
         let slot = self.slot(id)?;
         let unsent = slot.unsent.as_ref()?;
         let bytes = slot.span.of(self.arena.bytes());
-        let message = Segments::new(dialect, unsent.encoded, bytes);
+        let message = Segments::new(dialect, unsent.text_len, bytes);
         Some((message, unsent.blobs.as_ref(), unsent.progress))
     }
 
@@ -303,6 +308,6 @@ impl<M: Memory> Slot<M> {
 
 impl<M: Memory> Unsent<M> {
     fn is_untouched(&self) -> bool {
-        self.progress.step == 0 && self.progress.offset == 0 && self.progress.chunk_id.is_none()
+        self.progress == Progress::default()
     }
 }

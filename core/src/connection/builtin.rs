@@ -28,6 +28,16 @@ pub(super) static METHODS: [MethodInfo; 6] = [
 /// A call of a built-in method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Builtin {
+    /// One that needs the hub.
+    Later(Waiting),
+    Cancel(u32),
+    Exit(Duration),
+}
+
+/// What waits for the application: for its verdict, or to be lent the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Hello,
     /// The topics are picked in the feed.
     Subscribe {
         subscribe: bool,
@@ -37,8 +47,6 @@ pub(super) enum Builtin {
     Describe {
         page: u32,
     },
-    Cancel(u32),
-    Exit(Duration),
 }
 
 /// The methods that there are: the last two only where they are enabled.
@@ -50,7 +58,9 @@ pub(super) fn find(name: &str, exit: bool) -> Option<&'static MethodInfo> {
 pub(super) fn decode(call: &Call<'_>, mut pick: impl FnMut(&str)) -> Result<Builtin, RpcError> {
     let params = call.params()?;
     Ok(match call.method.name {
-        "wslink.describe" => Builtin::Describe { page: params.optional(0)?.unwrap_or(0) },
+        "wslink.describe" => {
+            Builtin::Later(Waiting::Describe { page: params.optional(0)?.unwrap_or(0) })
+        }
         "wslink.cancel" => Builtin::Cancel(params.required(0)?),
         "application.exit" => Builtin::Exit(Duration::ZERO),
         "application.exit.later" => {
@@ -79,7 +89,7 @@ pub(super) fn decode(call: &Call<'_>, mut pick: impl FnMut(&str)) -> Result<Buil
             }
             topics.as_str().into_iter().for_each(&mut pick);
             topics.items().filter_map(|item| item.as_str()).for_each(pick);
-            Builtin::Subscribe { subscribe, interval }
+            Builtin::Later(Waiting::Subscribe { subscribe, interval })
         }
     })
 }
@@ -87,13 +97,12 @@ pub(super) fn decode(call: &Call<'_>, mut pick: impl FnMut(&str)) -> Result<Buil
 impl<M: Memory> Connection<M> {
     /// Serves the built-in method that [`Event::Builtin`](crate::Event::Builtin) announced.
     pub fn handle_builtin(&mut self, _now: Instant, hub: &mut Hub<M>) {
-        let (Some((call, builtin)), Some(dialect)) = (self.builtin.take(), self.dialect) else {
-            return;
-        };
+        let (Some((call, waiting)), Some(dialect)) = (self.waiting, self.dialect) else { return };
         self.inbound.reclaim();
         let api = self.api;
-        let result = match builtin {
-            Builtin::Subscribe { subscribe, interval } => {
+        let result = match waiting {
+            Waiting::Hello => return,
+            Waiting::Subscribe { subscribe, interval } => {
                 self.outbound.feed.apply(subscribe, interval, hub);
                 let feed = &self.outbound.feed;
                 let write = |writer: &mut Writer<'_>, id: &str| {
@@ -116,7 +125,7 @@ impl<M: Memory> Connection<M> {
                 };
                 self.calls.answer_at_once(call, dialect, &write)
             }
-            Builtin::Describe { page } => {
+            Waiting::Describe { page } => {
                 let limits = &self.limits;
                 let hash = hash(api);
                 let (from, all) = (page as usize, api.methods.len() + api.topics.len());
@@ -135,9 +144,8 @@ impl<M: Memory> Connection<M> {
                     count /= 2;
                 }
             }
-            // These are served at once.
-            Builtin::Cancel(_) | Builtin::Exit(_) => return,
         };
+        self.waiting = None;
         // What did not fit has been answered with an error.
         drop(result);
     }

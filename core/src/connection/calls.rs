@@ -1,6 +1,7 @@
 //! The call table: what runs, what is answered and waits to be sent.
 
 use super::event::CallId;
+use super::outbound::piece;
 use crate::arena::{Arena, Span, Spans};
 use crate::envelope::{Data, write_error};
 use crate::wire::{Dialect, EncodeError, Encoded, Segments, Writer};
@@ -37,11 +38,10 @@ enum State<M: Memory> {
 
 /// An answer that is queued.
 struct Answer<M: Memory> {
-    encoded: Encoded,
+    text_len: u32,
+    /// Whether it fits one frame, its attachments counted.
+    small: bool,
     blobs: M::Blobs,
-    progress: Progress,
-    /// Answers leave in the order in which they were given.
-    order: u32,
 }
 
 /// What ended a call before its answer.
@@ -51,17 +51,6 @@ pub(crate) enum Ended {
     Cancelled,
     /// There was no room for its answer, and the caller has done with it.
     Unanswered,
-}
-
-/// How far a message has been sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    /// 2.x: the message's chunk id, from its first chunk on.
-    pub(crate) chunk_id: Option<u32>,
-    /// 1.x: twice the place for its header, one more for its content, and the text at the end.
-    pub(crate) step: u32,
-    /// Bytes sent of the step.
-    pub(crate) offset: u64,
 }
 
 struct Slot<M: Memory> {
@@ -113,13 +102,14 @@ impl<M: Memory> Slot<M> {
 
 /// Calls of one connection with their ids and answers.
 pub(crate) struct Calls<M: Memory> {
+    /// Those that are answered stand in the order in which they were: so the answers leave.
     slots: Slots<M>,
     arena: Arena<M::Buffer>,
+    last_id: CallId,
+    /// Longest id.
+    id: u16,
     limit: u16,
-    next_id: u32,
-    next_order: u32,
-    /// Room that is kept for one more answer.
-    reserve: usize,
+    max_msg_size: u32,
 }
 
 struct Slots<M: Memory>(M::Calls<Slot<M>>);
@@ -138,20 +128,31 @@ impl<M: Memory> Calls<M> {
     /// The buffer cannot hold a single answer.
     pub(crate) fn new(buffer: M::Buffer, limits: &crate::Limits) -> Result<Self, LimitExceeded> {
         let arena = Arena::new(buffer, limits.transmit_bytes);
-        // The id and the answer to it lie side by side while it is written.
-        let reserve = LAST_RESORT + 2 * usize::from(limits.id);
-        if arena.capacity() < reserve {
-            let (needed, available) = (reserve as u64, arena.capacity() as u64);
-            return Err(LimitExceeded::new(Limit::TransmitBytes, needed, available));
-        }
-        Ok(Self {
+        let calls = Self {
             slots: Slots(M::Calls::default()),
             arena,
+            last_id: CallId(0),
+            id: limits.id,
             limit: limits.calls.max(1),
-            next_id: 0,
-            next_order: 0,
-            reserve,
-        })
+            max_msg_size: limits.max_msg_size,
+        };
+        let (needed, available) = (calls.reserve(), calls.arena.capacity());
+        if available < needed {
+            let (needed, available) = (needed as u64, available as u64);
+            return Err(LimitExceeded::new(Limit::TransmitBytes, needed, available));
+        }
+        Ok(calls)
+    }
+
+    /// Room that is kept for one more answer.
+    fn reserve(&self) -> usize {
+        // The id and the answer to it lie side by side while it is written.
+        LAST_RESORT + 2 * usize::from(self.id)
+    }
+
+    /// Most content of a frame.
+    pub(crate) fn piece(&self, dialect: Dialect) -> u32 {
+        piece(dialect, self.max_msg_size)
     }
 
     /// Whether nothing runs and no answer waits.
@@ -164,7 +165,7 @@ impl<M: Memory> Calls<M> {
         let most = usize::from(self.limit).min(self.slots.0.capacity());
         let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
         self.slots.0.as_ref().len() < most
-            && self.arena.capacity().saturating_sub(used) >= self.reserve
+            && self.arena.capacity().saturating_sub(used) >= self.reserve()
     }
 
     /// Takes in a request; `None` if there is no room.
@@ -177,8 +178,8 @@ impl<M: Memory> Calls<M> {
     ) -> Option<CallId> {
         let span = self.arena.alloc(id.len(), &mut self.slots)?;
         span.of_mut(self.arena.bytes_mut()).copy_from_slice(id.as_bytes());
-        self.next_id = self.next_id.wrapping_add(1);
-        let call = CallId(self.next_id);
+        let call = CallId(self.last_id.0.wrapping_add(1));
+        self.last_id = call;
         let state = State::Running { method, deadline, token };
         let slot = Slot { id: call, span, untold: None, state };
         self.slots.0.push(slot).ok().map(|()| call)
@@ -340,12 +341,16 @@ impl<M: Memory> Calls<M> {
                         let exceeded = LimitExceeded::new(Limit::Total, total, u32::MAX.into());
                         return Err(SendError::TooLarge(exceeded));
                     }
-                    self.next_order = self.next_order.wrapping_add(1);
-                    let order = self.next_order;
-                    let slot = self.slot_mut(call).ok_or(SendError::Gone)?;
+                    let answer = Answer {
+                        text_len: encoded.text_len,
+                        small: total <= self.piece(dialect).into(),
+                        blobs: M::Blobs::default(),
+                    };
+                    let mut slot = self.remove(call).ok_or(SendError::Gone)?;
                     slot.span = Span { start, len: encoded.len };
-                    let (blobs, progress) = (M::Blobs::default(), Progress::default());
-                    slot.state = State::Answered(Answer { encoded, blobs, progress, order });
+                    slot.state = State::Answered(answer);
+                    // There is room for what was taken out.
+                    _ = self.slots.0.push(slot);
                     return Ok(encoded);
                 }
                 Err(overflow) => {
@@ -369,21 +374,11 @@ impl<M: Memory> Calls<M> {
         }
     }
 
-    /// The answer to send next: the oldest of those that `wanted` picks by how much is left of it.
-    pub(crate) fn next_answer(
-        &self,
-        wanted: impl Fn(&Progress, &Encoded) -> bool,
-    ) -> Option<CallId> {
-        let mut next: Option<(CallId, u32)> = None;
-        for slot in self.slots.0.as_ref() {
-            let Some(answer) = slot.answer() else { continue };
-            // Orders wrap: what matters is which of two was given first.
-            let older = |(_, order): (_, u32)| answer.order.wrapping_sub(order) > u32::MAX / 2;
-            if next.is_none_or(older) && wanted(&answer.progress, &answer.encoded) {
-                next = Some((slot.id, answer.order));
-            }
-        }
-        next.map(|(call, _)| call)
+    /// The answer to send next: the oldest, or the oldest of those that fit one frame.
+    pub(crate) fn next_answer(&self, small: bool) -> Option<CallId> {
+        let wanted = |answer: &Answer<M>| answer.small || !small;
+        let mut slots = self.slots.0.as_ref().iter();
+        slots.find(|slot| slot.answer().is_some_and(wanted)).map(|slot| slot.id)
     }
 
     pub(crate) fn has_answers(&self) -> bool {
@@ -399,15 +394,7 @@ impl<M: Memory> Calls<M> {
         let slot = self.slot(call)?;
         let answer = slot.answer()?;
         let bytes = slot.span.of(self.arena.bytes());
-        Some((Segments::new(dialect, answer.encoded, bytes), answer.blobs.as_ref()))
-    }
-
-    pub(crate) fn progress(&mut self, call: CallId) -> Option<&mut Progress> {
-        self.answer_mut(call).map(|answer| &mut answer.progress)
-    }
-
-    pub(crate) fn progress_of(&self, call: CallId) -> Option<Progress> {
-        self.slot(call)?.answer().map(|answer| answer.progress)
+        Some((Segments::new(dialect, answer.text_len, bytes), answer.blobs.as_ref()))
     }
 
     /// An answer has been sent whole.
@@ -416,15 +403,14 @@ impl<M: Memory> Calls<M> {
         slot.state = State::Sent;
         slot.span = Span::default();
         if slot.untold.is_none() {
-            self.remove(call);
+            drop(self.remove(call));
         }
         self.arena.settle(&mut self.slots);
     }
 
-    fn remove(&mut self, call: CallId) {
-        if let Some(index) = self.slots.0.as_ref().iter().position(|slot| slot.id == call) {
-            drop(self.slots.0.swap_remove(index));
-        }
+    fn remove(&mut self, call: CallId) -> Option<Slot<M>> {
+        let index = self.slots.0.as_ref().iter().position(|slot| slot.id == call)?;
+        self.slots.0.remove(index)
     }
 
     /// The first deadline of a running call.
@@ -468,7 +454,7 @@ impl<M: Memory> Calls<M> {
         let ended = slot.untold.take()?;
         let (call, sent) = (slot.id, matches!(slot.state, State::Sent));
         if sent {
-            self.remove(call);
+            drop(self.remove(call));
         }
         Some((call, ended))
     }
@@ -491,7 +477,7 @@ impl<M: Memory> Calls<M> {
         let Some(call) = self.open("", None, None, None) else { return false };
         let sent = self.encode(call, dialect, 0, &[], write).is_ok();
         if !sent {
-            self.remove(call);
+            drop(self.remove(call));
         }
         sent
     }
@@ -506,7 +492,7 @@ impl<M: Memory> Calls<M> {
     pub(crate) fn room_beside(&self, call: CallId) -> usize {
         let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
         // One more answer shall fit afterwards.
-        let kept = self.reserve.saturating_sub(self.id(call).len());
+        let kept = self.reserve().saturating_sub(self.id(call).len());
         self.arena.capacity().saturating_sub(used + kept)
     }
 

@@ -1,6 +1,6 @@
 //! What one peer is sent of the hub's publications.
 
-use super::calls::Progress;
+use super::outbound::Progress;
 use crate::hub::{Place, View};
 use crate::wire::Dialect;
 use crate::{Hub, Instant, Memory, PeerId, Policy, Table, TopicInfo};
@@ -43,7 +43,7 @@ pub(crate) struct Current {
 pub(crate) struct Behind;
 
 pub(crate) struct Feed<M: Memory> {
-    peer: PeerId,
+    pub(crate) peer: PeerId,
     topics: M::Topics<Heard>,
     /// Position in the hub's ring.
     cursor: u64,

@@ -2,17 +2,18 @@
 
 mod builtin;
 mod calls;
-mod chunks;
+mod cause;
+pub(crate) mod chunks;
 mod event;
 mod feed;
 mod forget;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+pub(crate) mod pongs;
 pub(crate) mod request;
 pub(crate) mod timers;
 
 pub(crate) use builtin::TOKEN;
-pub(crate) use calls::Progress;
 pub use event::{Body, Buffers, CallId, Entropy, Event, Frame, OpCode, PeerId, Transmit};
 
 use crate::envelope::{write_publication, write_result, write_welcome};
@@ -22,8 +23,9 @@ use crate::{
     Api, CloseCode, CloseReason, Config, Hub, Identity, Instant, Limit, LimitExceeded, Limits,
     Memory, Phase, RpcError, SendError, TimeoutReason, UsageError, Verdict, code,
 };
-use builtin::{Builtin, LAGGED, Lagged};
+use builtin::{LAGGED, Lagged, Waiting};
 use calls::{Calls, Ended};
+use cause::Cause;
 use core::fmt;
 use inbound::Inbound;
 use outbound::{Lost, Outbound, Taken};
@@ -52,7 +54,6 @@ pub struct Connection<M: Memory> {
     periods: Periods,
     exit: bool,
     api: &'static Api,
-    peer: PeerId,
     entropy: Entropy,
     dialect: Option<Dialect>,
     phase: Phase,
@@ -60,16 +61,14 @@ pub struct Connection<M: Memory> {
     greeted: bool,
     identity: Identity,
     joined: Option<Dialect>,
-    /// The hello that waits for its verdict.
-    hello: Option<CallId>,
-    /// The built-in method that waits for the hub.
-    builtin: Option<(CallId, Builtin)>,
+    /// The request that waits for the application.
+    waiting: Option<(CallId, Waiting)>,
     calls: Calls<M>,
     inbound: Inbound<M>,
     outbound: Outbound<M>,
     timers: Timers,
     /// Why it ends, once it is known; told when it has ended.
-    reason: Option<CloseReason>,
+    cause: Option<Cause>,
     told: bool,
     /// The transport is not read for want of room, so silence says nothing about the peer.
     held: bool,
@@ -102,20 +101,18 @@ impl<M: Memory> Connection<M> {
             periods: Periods::new(&config.deadlines),
             exit: config.exit,
             api,
-            peer,
             entropy,
             dialect: None,
             phase: Phase::Greeting,
             greeted: false,
             identity: Identity::NOBODY,
             joined: None,
-            hello: None,
-            builtin: None,
+            waiting: None,
             calls: Calls::new(buffers.transmit, limits).map_err(UsageError::TooSmall)?,
             inbound: Inbound::new(buffers.receive, limits, now),
-            outbound: Outbound::new(peer, limits.max_msg_size, u32::from_le_bytes([a, b, c, d])),
+            outbound: Outbound::new(peer, u32::from_le_bytes([a, b, c, d])),
             timers: Timers::new(now),
-            reason: None,
+            cause: None,
             told: false,
             held: false,
         })
@@ -123,7 +120,7 @@ impl<M: Memory> Connection<M> {
 
     /// Its name within the server.
     pub const fn peer(&self) -> PeerId {
-        self.peer
+        self.outbound.feed.peer
     }
 
     /// The dialect, once a data frame has come.
@@ -142,17 +139,14 @@ impl<M: Memory> Connection<M> {
     }
 
     /// Why it is over, once it is.
-    pub const fn closed(&self) -> Option<CloseReason> {
-        match self.phase {
-            Phase::Closed => self.reason,
-            _ => None,
-        }
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.cause.filter(|_| self.phase == Phase::Closed).map(Cause::reason)
     }
 
     /// Whether the transport may be read. It may not while all calls are busy, no error would fit
     /// the transmit buffer, a hello waits for its verdict, or the connection is about to end.
     pub fn has_room(&self) -> bool {
-        let reading = self.phase.is_reading() && self.builtin.is_none();
+        let reading = self.phase.is_reading() && self.waiting.is_none();
         self.phase == Phase::Closing || reading && self.calls.has_room()
     }
 
@@ -184,18 +178,18 @@ impl<M: Memory> Connection<M> {
             most = self.message_limit();
         }
         let exceeded = LimitExceeded { needed, ..most };
-        self.end(CloseCode::TooBig, "message too big", CloseReason::Limit(exceeded));
+        self.end(exceeded.into());
     }
 
     /// The transport met bytes that RFC 6455 does not allow: the peer is sent a Close.
     pub fn handle_violation(&mut self, now: Instant, code: CloseCode, reason: &'static str) {
         self.timers.heard(now);
-        self.end(code, reason, CloseReason::Violation(code, reason));
+        self.end(Cause::Violation(code, reason));
     }
 
     /// The transport ended.
     pub fn handle_eof(&mut self, _now: Instant) {
-        self.over(CloseReason::Eof);
+        self.over(Cause::Eof);
     }
 
     /// The transport holds bytes that it could not send.
@@ -214,24 +208,20 @@ impl<M: Memory> Connection<M> {
             if at > now {
                 break;
             }
-            match (reason, Timers::outcome(reason)) {
-                (TimeoutReason::Rate, _) => self.outbound.feed.ripen(now),
-                (TimeoutReason::Ping, _) => {
+            match reason {
+                TimeoutReason::Rate => self.outbound.feed.ripen(now),
+                TimeoutReason::Ping => {
                     self.outbound.ping();
                     self.timers.want_ping();
                 }
-                (TimeoutReason::Call, _) => self.calls.expire(now),
+                TimeoutReason::Call => self.calls.expire(now),
                 // Whoever does not listen is not told: upstream ends without a Close too.
-                (TimeoutReason::Pong | TimeoutReason::Write, Some(closed)) => self.over(closed),
-                (TimeoutReason::Close, Some(closed)) => self.over(self.reason.unwrap_or(closed)),
-                (TimeoutReason::Hello, Some(closed)) => {
-                    self.timers.closing(now);
-                    self.end(CloseCode::Policy, "no hello in time", closed);
+                TimeoutReason::Pong | TimeoutReason::Write | TimeoutReason::Close => {
+                    self.over(Cause::Timeout(reason));
                 }
-                (_, closed) => {
+                TimeoutReason::Hello | TimeoutReason::Partial => {
                     self.timers.closing(now);
-                    let closed = closed.unwrap_or(CloseReason::Timeout(reason));
-                    self.end(CloseCode::Policy, "a message was not finished in time", closed);
+                    self.end(Cause::Timeout(reason));
                 }
             }
         }
@@ -247,7 +237,8 @@ impl<M: Memory> Connection<M> {
         hub: &mut Hub<M>,
         verdict: Verdict,
     ) -> Result<(), UsageError> {
-        let (Some(hello), Some(dialect)) = (self.hello.take(), self.dialect) else {
+        let hello = self.waiting.take_if(|(_, waiting)| *waiting == Waiting::Hello);
+        let (Some((hello, _)), Some(dialect)) = (hello, self.dialect) else {
             return Err(UsageError::NoHello);
         };
         let (step, result) = match verdict.identity() {
@@ -326,9 +317,7 @@ impl<M: Memory> Connection<M> {
         if self.phase.next(Step::Drain) != Some(Phase::Draining) || self.phase == Phase::Draining {
             return;
         }
-        self.reason.get_or_insert(CloseReason::Local(code));
-        self.step(Step::Drain);
-        self.outbound.close(code, reason, false);
+        self.end(Cause::Local(code, reason));
         self.timers.closing(now);
     }
 
@@ -374,20 +363,19 @@ impl<M: Memory> Connection<M> {
         self.calls.answer_ended(dialect);
         self.tell_lag(now, dialect);
         self.hold(now);
-        let mut prepared = self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub);
+        let mut prepared = self.prepare(now, dialect, hub);
         // What was passed over just now may be all that there is to tell.
         if prepared.is_ok() && !self.outbound.is_waiting() && self.tell_lag(now, dialect) {
-            prepared = self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub);
+            prepared = self.prepare(now, dialect, hub);
         }
         match prepared {
             Ok(()) => {}
-            Err(Lost::MidFrame) => self.over(CloseReason::Lagged),
+            Err(Lost::MidFrame) => self.over(Cause::Lagged),
             Err(Lost::Behind) => {
-                let reason = "fell behind";
-                self.end(CloseCode::Policy, reason, CloseReason::Lagged);
+                self.end(Cause::Lagged);
                 // Half of a 1.x message may have been sent: nothing but a Close can follow it.
-                self.outbound.close(CloseCode::Policy, reason, true);
-                _ = self.outbound.prepare(now, dialect, self.phase, &mut self.calls, hub);
+                self.outbound.hurry();
+                _ = self.prepare(now, dialect, hub);
             }
         }
         if self.phase == Phase::Closed {
@@ -396,7 +384,12 @@ impl<M: Memory> Connection<M> {
         if self.outbound.is_waiting() {
             self.timers.blocked(now);
         }
-        self.outbound.lend(dialect, &self.calls, hub)
+        self.outbound.lend(dialect, self.cause.map(Cause::farewell), &self.calls, hub)
+    }
+
+    fn prepare(&mut self, now: Instant, dialect: Dialect, hub: &Hub<M>) -> Result<(), Lost> {
+        let farewell = self.cause.map(Cause::farewell);
+        self.outbound.prepare(now, dialect, self.phase, farewell, &self.calls, hub)
     }
 
     /// The transport took `n` bytes of what was lent last.
@@ -484,16 +477,15 @@ impl<M: Memory> Connection<M> {
         }
     }
 
-    /// Sends a Close behind the answers that are queued.
-    fn end(&mut self, code: CloseCode, reason: &'static str, closed: CloseReason) {
-        self.reason.get_or_insert(closed);
+    /// Sends a Close behind the answers that are queued. The first cause counts.
+    fn end(&mut self, cause: Cause) {
+        self.cause.get_or_insert(cause);
         self.step(Step::Drain);
-        self.outbound.close(code, reason, false);
     }
 
     /// It is over without further frames.
-    fn over(&mut self, closed: CloseReason) {
-        self.reason.get_or_insert(closed);
+    fn over(&mut self, cause: Cause) {
+        self.cause.get_or_insert(cause);
         self.step(Step::Ended);
     }
 }
@@ -501,7 +493,7 @@ impl<M: Memory> Connection<M> {
 impl<M: Memory> fmt::Debug for Connection<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .field("dialect", &self.dialect)
             .field("phase", &self.phase)
             .finish_non_exhaustive()

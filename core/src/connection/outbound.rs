@@ -1,15 +1,16 @@
 //! From queued messages to frames: what goes next, and in which pieces.
 
-use super::calls::{Calls, Progress};
+use super::calls::Calls;
 use super::chunks::{CHUNK_HEADER, ChunkHeader};
 use super::event::{Body, CallId, OpCode, Transmit};
 use super::feed::{Behind, Current, Feed};
+use super::pongs::Pongs;
 use crate::hub::View;
-use crate::wire::{Dialect, Encoded, Segment, Segments, attachment_header};
+use crate::wire::{Dialect, Segment, Segments, attachment_header};
 use crate::{Blob, CloseCode, Hub, Instant, Memory, PeerId, Phase};
 
-/// Longest payload of a control frame (RFC 6455 §5.5); the other heads are shorter.
-pub(crate) const SCRATCH: usize = 125;
+/// Longest payload of a control frame (RFC 6455 §5.5).
+pub(crate) const MOST_CONTROL: usize = 125;
 
 /// Where the bytes of a frame come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +30,8 @@ pub(crate) struct UnderWay {
     pub(crate) source: Source,
     pub(crate) opcode: OpCode,
     pub(crate) fin: bool,
-    /// Bytes of the payload that are in the scratch.
-    pub(crate) head: u32,
+    /// Bytes of the payload that are in [`Outbound::head`].
+    pub(crate) head: u8,
     /// Length of the payload.
     pub(crate) len: u32,
     pub(crate) taken: u32,
@@ -41,13 +42,18 @@ pub(crate) struct UnderWay {
     pub(crate) last_of_step: bool,
 }
 
-/// A Close to be sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Close {
-    pub(crate) code: CloseCode,
-    pub(crate) reason: &'static str,
-    /// Ahead of everything that is queued.
-    pub(crate) at_once: bool,
+/// The code and the reason of a Close.
+pub(crate) type Farewell = (CloseCode, &'static str);
+
+/// How far a message has been sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// 2.x: the message's chunk id, from its first chunk on. 1.x: the [`Step`], of which there are
+    /// two for each place, its header and its content, and the text at the end; `None` is the
+    /// first.
+    pub(crate) part: Option<u32>,
+    /// 2.x: bytes sent of the message. 1.x: of the step.
+    pub(crate) offset: u64,
 }
 
 /// What became of a frame that was taken whole.
@@ -69,35 +75,31 @@ pub(crate) enum Lost {
 }
 
 pub(crate) struct Outbound<M: Memory> {
-    max_msg_size: u32,
     frame: Option<UnderWay>,
-    scratch: [u8; SCRATCH],
+    /// What was made for the frame under way: a chunk header, or the code of a Close.
+    head: [u8; CHUNK_HEADER],
     ping: bool,
-    /// Length of the payload in `pong_payload`; a newer ping replaces an unanswered one
-    /// (RFC 6455 §5.5.3).
-    pong: Option<u8>,
-    pong_payload: [u8; SCRATCH],
-    close: Option<Close>,
+    pongs: Pongs,
+    /// The Close goes ahead of everything that is queued.
+    hurried: bool,
     pub(crate) feed: Feed<M>,
-    /// 1.x: nothing but control frames may pass this message.
-    exclusive: Option<Source>,
+    /// The answer of which a part has been sent. In 2.x small ones pass it, in one frame each.
+    begun: Option<(CallId, Progress)>,
     /// Whose turn it is when both wait.
     bulk_next: bool,
     next_chunk: u32,
 }
 
 impl<M: Memory> Outbound<M> {
-    pub(crate) fn new(peer: PeerId, max_msg_size: u32, first_chunk: u32) -> Self {
+    pub(crate) fn new(peer: PeerId, first_chunk: u32) -> Self {
         Self {
-            max_msg_size,
             frame: None,
-            scratch: [0; SCRATCH],
+            head: [0; CHUNK_HEADER],
             ping: false,
-            pong: None,
-            pong_payload: [0; SCRATCH],
-            close: None,
+            pongs: Pongs::new(),
+            hurried: false,
             feed: Feed::new(peer),
-            exclusive: None,
+            begun: None,
             bulk_next: false,
             next_chunk: first_chunk,
         }
@@ -108,15 +110,12 @@ impl<M: Memory> Outbound<M> {
     }
 
     pub(crate) fn pong(&mut self, payload: &[u8]) {
-        let len = payload.len().min(SCRATCH);
-        self.pong_payload[..len].copy_from_slice(&payload[..len]);
-        self.pong = Some(len as u8);
+        self.pongs.ping(payload);
     }
 
-    /// The first Close that is asked for is the one that is sent; a later one may hurry it.
-    pub(crate) fn close(&mut self, code: CloseCode, reason: &'static str, at_once: bool) {
-        let close = self.close.get_or_insert(Close { code, reason, at_once });
-        close.at_once |= at_once;
+    /// The Close does not wait for what is queued.
+    pub(crate) const fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// Whether something is under way that the transport has not taken.
@@ -124,7 +123,7 @@ impl<M: Memory> Outbound<M> {
         self.frame.is_some()
     }
 
-    /// Chooses the next frame, unless one is under way.
+    /// Chooses the next frame, unless one is under way; `farewell` is for the Close, if one is due.
     ///
     /// # Errors
     /// The connection cannot go on.
@@ -133,13 +132,18 @@ impl<M: Memory> Outbound<M> {
         now: Instant,
         dialect: Dialect,
         phase: Phase,
-        calls: &mut Calls<M>,
+        farewell: Option<Farewell>,
+        calls: &Calls<M>,
         hub: &Hub<M>,
     ) -> Result<(), Lost> {
         self.check_publication(dialect, hub)?;
-        if self.frame.is_none() && !matches!(phase, Phase::Closing | Phase::Closed) {
-            self.frame = self.next_frame(now, dialect, phase, calls, hub)?;
+        if self.frame.is_some() || matches!(phase, Phase::Closing | Phase::Closed) {
+            return Ok(());
         }
+        self.frame = match self.control_frame(farewell, calls) {
+            Some(frame) => Some(frame),
+            None => self.next_frame(now, dialect, phase, calls, hub)?,
+        };
         Ok(())
     }
 
@@ -159,13 +163,11 @@ impl<M: Memory> Outbound<M> {
             }
             self.frame = None;
         }
-        // It may have had to wait for an answer that nothing may pass.
-        self.exclusive.take_if(|source| *source == Source::Publication);
         self.feed.abandon(hub).map_err(|Behind| Lost::Behind)?;
         if dialect == Dialect::V1 {
             // Half a text cannot be taken back. An attachment that was announced has to come, or
             // the next one would be taken for it: it ends here, and nobody names it.
-            let opcode = match (current.progress.step % 2, current.progress.offset) {
+            let opcode = match (current.progress.step() % 2, current.progress.offset) {
                 (0, 0) => return Ok(()),
                 (0, _) => return Err(Lost::Behind),
                 (_, 0) => OpCode::Binary,
@@ -176,34 +178,47 @@ impl<M: Memory> Outbound<M> {
         Ok(())
     }
 
+    fn control_frame(&mut self, farewell: Option<Farewell>, calls: &Calls<M>) -> Option<UnderWay> {
+        if let Some(len) = self.pongs.begin() {
+            return Some(UnderWay::control(Source::Pong, OpCode::Pong, len.into()));
+        }
+        if core::mem::take(&mut self.ping) {
+            return Some(UnderWay::control(Source::Ping, OpCode::Ping, 0));
+        }
+        let drained = !calls.has_answers() && self.feed.current.is_none();
+        let farewell = farewell.filter(|_| self.hurried || drained)?;
+        Some(close_frame(farewell, &mut self.head))
+    }
+
     fn next_frame(
         &mut self,
         now: Instant,
         dialect: Dialect,
         phase: Phase,
-        calls: &mut Calls<M>,
+        calls: &Calls<M>,
         hub: &Hub<M>,
     ) -> Result<Option<UnderWay>, Lost> {
-        if let Some(len) = self.pong.take() {
-            self.scratch = self.pong_payload;
-            return Ok(Some(UnderWay::control(Source::Pong, OpCode::Pong, len.into())));
-        }
-        if core::mem::take(&mut self.ping) {
-            return Ok(Some(UnderWay::control(Source::Ping, OpCode::Ping, 0)));
-        }
-        if let Some(close) = self.close {
-            let drained = !calls.has_answers() && self.feed.current.is_none();
-            if close.at_once || drained {
-                return Ok(Some(close_frame(close, &mut self.scratch)));
-            }
-        }
-        let source = match self.exclusive {
+        let source = match self.unfinished().filter(|_| dialect == Dialect::V1) {
             Some(source) => Some(source),
             None => self.next_source(now, dialect, phase, calls, hub)?,
         };
-        let frame = source.and_then(|source| self.cut_from(source, dialect, calls, hub));
-        self.exclusive = source.filter(|_| dialect == Dialect::V1 && frame.is_some());
-        Ok(frame)
+        Ok(source.and_then(|source| self.cut_from(source, dialect, calls, hub)))
+    }
+
+    /// A message of which a part has been sent: in 1.x nothing but control frames may pass it.
+    fn unfinished(&self) -> Option<Source> {
+        let answer = self.begun.map(|(call, _)| Source::Answer(call));
+        let is_begun = |current: &Current| current.progress != Progress::default();
+        let publication = self.feed.current.filter(is_begun).map(|_| Source::Publication);
+        answer.or(publication)
+    }
+
+    /// How far an answer has been sent.
+    fn progress_of(&self, call: CallId) -> Progress {
+        self.begun
+            .filter(|(begun, _)| *begun == call)
+            .map(|(_, progress)| progress)
+            .unwrap_or_default()
     }
 
     /// The next frame of a message.
@@ -211,30 +226,32 @@ impl<M: Memory> Outbound<M> {
         &mut self,
         source: Source,
         dialect: Dialect,
-        calls: &mut Calls<M>,
+        calls: &Calls<M>,
         hub: &Hub<M>,
     ) -> Option<UnderWay> {
         let (message, blobs, mut progress) = match source {
             Source::Answer(call) => {
                 let (message, blobs) = calls.message(call, dialect)?;
-                (message, blobs, calls.progress_of(call)?)
+                (message, blobs, self.progress_of(call))
             }
             _ => {
                 let View { message, blobs, .. } = self.feed.view(dialect, hub)?;
                 (message, blobs, self.feed.current?.progress)
             }
         };
-        if dialect == Dialect::V2 && progress.chunk_id.is_none() {
+        if dialect == Dialect::V2 && progress.part.is_none() {
             self.next_chunk = self.next_chunk.wrapping_add(1);
-            progress.chunk_id = Some(self.next_chunk);
+            progress.part = Some(self.next_chunk);
         }
-        let most = u64::from(piece(dialect, self.max_msg_size));
-        let frame = cut(source, dialect, &message, blobs, progress, most, &mut self.scratch);
+        let most = calls.piece(dialect).into();
+        let frame = cut(source, dialect, &message, blobs, progress, most, &mut self.head)?;
         match source {
-            Source::Answer(call) => *calls.progress(call)? = progress,
+            // What goes in one frame makes no progress.
+            Source::Answer(_) if frame.last => {}
+            Source::Answer(call) => self.begun = Some((call, progress)),
             _ => self.feed.current.as_mut()?.progress = progress,
         }
-        frame
+        Some(frame)
     }
 
     /// Answers that fit one frame, then publications and large answers in turn.
@@ -246,14 +263,10 @@ impl<M: Memory> Outbound<M> {
         calls: &Calls<M>,
         hub: &Hub<M>,
     ) -> Result<Option<Source>, Lost> {
-        let most = piece(dialect, self.max_msg_size) as u64;
-        let small = |_: &Progress, encoded: &Encoded| {
-            u64::from(encoded.text_len) + encoded.blob_bytes <= most
-        };
-        if let Some(call) = calls.next_answer(small) {
+        if let Some(call) = calls.next_answer(true) {
             return Ok(Some(Source::Answer(call)));
         }
-        let bulk = calls.next_answer(|_, _| true).map(Source::Answer);
+        let bulk = calls.next_answer(false).map(Source::Answer);
         // What is under way is finished even when nothing new is begun.
         let publication = self.feed.current.is_some()
             || phase.is_authenticated()
@@ -268,12 +281,14 @@ impl<M: Memory> Outbound<M> {
     pub(crate) fn lend<'a>(
         &'a mut self,
         dialect: Dialect,
+        farewell: Option<Farewell>,
         calls: &'a Calls<M>,
         hub: &'a Hub<M>,
     ) -> Option<Transmit<'a, M::Blob>> {
-        let frame = self.frame.as_mut()?;
-        let head = self.scratch.get(frame.taken.min(frame.head) as usize..frame.head as usize)?;
-        let taken = u64::from(frame.taken.saturating_sub(frame.head));
+        let mut frame = self.frame?;
+        let (head, taken) = (u32::from(frame.head), frame.taken);
+        let head = self.head.get(taken.min(head) as usize..head as usize)?;
+        let taken = u64::from(taken.saturating_sub(frame.head.into()));
         let left = (frame.len - frame.taken) as usize - head.len();
         let body = if left == 0 {
             Body::Bytes(&[])
@@ -281,20 +296,26 @@ impl<M: Memory> Outbound<M> {
             match frame.source {
                 Source::Answer(call) => {
                     let (message, blobs) = calls.message(call, dialect)?;
-                    body(dialect, &message, blobs, calls.progress_of(call)?, taken, left)?
+                    body(dialect, &message, blobs, self.progress_of(call), taken, left)?
                 }
                 Source::Publication => {
                     let View { message, blobs, mark } = self.feed.view(dialect, hub)?;
                     let Current { progress, retained, .. } = self.feed.current?;
                     let body = body(dialect, &message, blobs, progress, taken, left)?;
-                    let in_text = dialect == Dialect::V2 || progress.step / 2 >= message.places();
+                    let in_text = dialect == Dialect::V2 || progress.step() / 2 >= message.places();
                     let at = progress.offset + taken;
                     if retained && in_text { marked(body, at, mark.into()) } else { body }
                 }
-                _ => return None,
+                Source::Pong => Body::Bytes(self.pongs.rest(taken as usize)),
+                Source::Close => {
+                    let (_, reason) = farewell?;
+                    Body::Bytes(text_of_close(reason).get(taken as usize..)?)
+                }
+                Source::Ping | Source::Abandoned => return None,
             }
         };
         frame.lent = (head.len() + body.len()) as u32;
+        self.frame = Some(frame);
         Some(Transmit {
             opcode: frame.opcode,
             fin: frame.fin,
@@ -318,21 +339,19 @@ impl<M: Memory> Outbound<M> {
         }
         let frame = *frame;
         self.frame = None;
-        let content = u64::from(frame.len - frame.head);
+        let content = u64::from(frame.len - u32::from(frame.head));
         match frame.source {
             Source::Ping => return Some(Taken::Ping),
             Source::Close => return Some(Taken::Close),
-            Source::Pong | Source::Abandoned => {}
+            Source::Pong => self.pongs.finish(),
+            Source::Abandoned => {}
             Source::Answer(call) if frame.last => {
-                self.exclusive = None;
+                self.begun.take_if(|(begun, _)| *begun == call);
                 calls.finish(call);
             }
-            Source::Publication if frame.last => {
-                self.exclusive = None;
-                self.feed.current = None;
-            }
-            Source::Answer(call) => {
-                if let Some(progress) = calls.progress(call) {
+            Source::Publication if frame.last => self.feed.current = None,
+            Source::Answer(_) => {
+                if let Some((_, progress)) = &mut self.begun {
                     progress.advance(content, frame.last_of_step);
                 }
             }
@@ -352,7 +371,7 @@ impl UnderWay {
             source,
             opcode,
             fin: true,
-            head: len,
+            head: 0,
             len,
             taken: 0,
             lent: 0,
@@ -363,9 +382,14 @@ impl UnderWay {
 }
 
 impl Progress {
-    pub(crate) const fn advance(&mut self, content: u64, last_of_step: bool) {
+    /// 1.x: the number of the step.
+    fn step(self) -> u32 {
+        self.part.unwrap_or_default()
+    }
+
+    pub(crate) fn advance(&mut self, content: u64, last_of_step: bool) {
         if last_of_step {
-            self.step += 1;
+            self.part = Some(self.step() + 1);
             self.offset = 0;
         } else {
             self.offset += content;
@@ -373,18 +397,12 @@ impl Progress {
     }
 }
 
-/// Writes a Close frame.
-pub(crate) fn close_frame(close: Close, scratch: &mut [u8; SCRATCH]) -> UnderWay {
-    let Close { code, reason, .. } = close;
-    let mut most = reason.len().min(SCRATCH - 2);
-    // It has to stay text (RFC 6455 §5.5.1).
-    while !reason.is_char_boundary(most) {
-        most -= 1;
-    }
-    let reason = &reason.as_bytes()[..most];
-    scratch[..2].copy_from_slice(&code.number().to_be_bytes());
-    scratch[2..2 + reason.len()].copy_from_slice(reason);
-    UnderWay::control(Source::Close, OpCode::Close, 2 + reason.len() as u32)
+/// Writes the head of a Close.
+pub(crate) fn close_frame((code, reason): Farewell, into: &mut [u8; CHUNK_HEADER]) -> UnderWay {
+    let code: &[u8] = &code.number().to_be_bytes();
+    into[..code.len()].copy_from_slice(code);
+    let (head, len) = (code.len() as u8, code.len() + text_of_close(reason).len());
+    UnderWay { head, ..UnderWay::control(Source::Close, OpCode::Close, len as u32) }
 }
 
 /// Most content of a frame.
@@ -395,23 +413,32 @@ pub(crate) fn piece(dialect: Dialect, max_msg_size: u32) -> u32 {
     }
 }
 
+/// As much of the reason as a Close has room for; it has to stay text (RFC 6455 §5.5.1).
+pub(crate) fn text_of_close(reason: &str) -> &[u8] {
+    let mut most = reason.len().min(MOST_CONTROL - 2);
+    while !reason.is_char_boundary(most) {
+        most -= 1;
+    }
+    &reason.as_bytes()[..most]
+}
+
 /// The step of a 1.x message: the header of an attachment, its content, or the text.
 enum Step<'a> {
-    Header(u64),
+    Header([&'a str; 3]),
     Content(Segment<'a>, u64),
     Text(&'a [u8]),
 }
 
 fn step<'a, B: Blob>(message: &Segments<'a>, blobs: &[B], progress: Progress) -> Option<Step<'a>> {
-    let nth = progress.step / 2;
+    let (nth, is_content) = (progress.step() / 2, progress.step() % 2 == 1);
     if nth >= message.places() {
         return Some(Step::Text(message.text()));
     }
     let place = message.place(nth, |index| blob_len(blobs, index))?;
-    Some(match (progress.step % 2, place.content) {
-        (0, _) => Step::Header(place.key),
-        (_, Segment::Bytes(bytes)) => Step::Content(place.content, bytes.len() as u64),
-        (_, Segment::Blob { len, .. }) => Step::Content(place.content, len),
+    Some(match (is_content, place.content) {
+        (false, _) => Step::Header(attachment_header(place.key)),
+        (true, Segment::Bytes(bytes)) => Step::Content(place.content, bytes.len() as u64),
+        (true, Segment::Blob { len, .. }) => Step::Content(place.content, len),
     })
 }
 
@@ -427,13 +454,13 @@ pub(crate) fn cut<B: Blob>(
     blobs: &[B],
     progress: Progress,
     most: u64,
-    scratch: &mut [u8; SCRATCH],
+    into: &mut [u8; CHUNK_HEADER],
 ) -> Option<UnderWay> {
     let frame = |opcode, fin, head: usize, content: u64, last, last_of_step| UnderWay {
         source,
         opcode,
         fin,
-        head: head as u32,
+        head: head as u8,
         len: head as u32 + content as u32,
         taken: 0,
         lent: 0,
@@ -442,22 +469,20 @@ pub(crate) fn cut<B: Blob>(
     };
     match dialect {
         Dialect::V2 => {
-            let total = message.total();
+            let total = message.total(|index| blob_len(blobs, index));
             let content = total.saturating_sub(progress.offset).min(most);
-            let id = progress.chunk_id.unwrap_or_default();
+            let id = progress.part.unwrap_or_default();
             // Both fit: the total was checked when the message was encoded.
             let header = ChunkHeader { id, offset: progress.offset as u32, total: total as u32 };
-            scratch[..CHUNK_HEADER].copy_from_slice(&header.bytes());
+            *into = header.bytes();
             let last = progress.offset + content >= total;
             Some(frame(OpCode::Binary, true, CHUNK_HEADER, content, last, false))
         }
         Dialect::V1 => {
             let (opcode, len, is_text) = match step(message, blobs, progress)? {
-                Step::Header(key) => {
-                    let header = attachment_header(key);
-                    let header = header.as_bytes();
-                    scratch.get_mut(..header.len())?.copy_from_slice(header);
-                    return Some(frame(OpCode::Text, true, header.len(), 0, false, true));
+                Step::Header(parts) => {
+                    let len = parts.map(str::len).iter().sum::<usize>() as u64;
+                    return Some(frame(OpCode::Text, true, 0, len, false, true));
                 }
                 Step::Content(_, len) => (OpCode::Binary, len, false),
                 Step::Text(text) => (OpCode::Text, text.len() as u64, true),
@@ -468,6 +493,17 @@ pub(crate) fn cut<B: Blob>(
             Some(frame(opcode, fin, 0, content, fin && is_text, fin))
         }
     }
+}
+
+/// The rest of the part that holds `at` of all of them.
+fn part_at(parts: [&str; 3], mut at: usize) -> Option<&[u8]> {
+    for part in parts {
+        if let Some(rest) = part.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
+            return Some(rest);
+        }
+        at = at.checked_sub(part.len())?;
+    }
+    None
 }
 
 /// The same bytes, which lie at `at` in the text, with a 1 at `mark`.
@@ -495,7 +531,7 @@ pub(crate) fn body<'a, B: Blob>(
     let segment = match dialect {
         Dialect::V2 => message.at(at, |index| blob_len(blobs, index))?.0,
         Dialect::V1 => match step(message, blobs, progress)? {
-            Step::Header(_) => return None,
+            Step::Header(parts) => Segment::Bytes(part_at(parts, usize::try_from(at).ok()?)?),
             Step::Text(text) => Segment::Bytes(text.get(usize::try_from(at).ok()?..)?),
             Step::Content(Segment::Bytes(bytes), _) => {
                 Segment::Bytes(bytes.get(usize::try_from(at).ok()?..)?)

@@ -1,7 +1,8 @@
 //! From whole messages to events: what is asked, and whether it may be.
 
 use super::Connection;
-use super::builtin::{self, Builtin};
+use super::builtin::{self, Builtin, Waiting};
+use super::cause::Cause;
 use super::chunks::SMALLEST_CHUNK;
 use super::event::{CallId, Event, Frame};
 use super::inbound::{Beginning, Refusal, Whole};
@@ -10,8 +11,8 @@ use crate::envelope::{Args, Data, Envelope, Field, HELLO, id_len, is_system, wri
 use crate::state::Step;
 use crate::wire::{Dialect, Malformed, MalformedKind, Value, Writer, find_id, json, msgpack};
 use crate::{
-    Call, CloseCode, CloseReason, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, Phase,
-    RpcError, UsageError, code,
+    Call, CloseCode, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, Phase, RpcError,
+    UsageError, code,
 };
 use core::time::Duration;
 
@@ -132,7 +133,7 @@ impl<M: Memory> Connection<M> {
                 Ok(self.handle_message(now, dialect, Message::Stored(span)))
             }
             Err(Refusal::Violation(code, reason)) => {
-                self.end(code, reason, CloseReason::Violation(code, reason));
+                self.end(Cause::Violation(code, reason));
                 Ok(None)
             }
             Err(Refusal::Limit(exceeded, beginning)) => {
@@ -154,11 +155,11 @@ impl<M: Memory> Connection<M> {
     }
 
     fn peer_closes(&mut self, now: Instant, code: Option<u16>) {
-        self.reason.get_or_insert(CloseReason::Peer(code));
+        self.cause.get_or_insert(Cause::Peer(code));
         self.step(Step::CloseReceived);
         if self.phase == Phase::Answering {
             self.timers.closing(now);
-            self.outbound.close(CloseCode::Normal, "", true);
+            self.outbound.hurry();
         }
     }
 
@@ -270,7 +271,7 @@ impl<M: Memory> Connection<M> {
         let needed = id_len(dialect, id) as u64;
         if needed > most {
             let exceeded = LimitExceeded::new(Limit::Id, needed, most);
-            self.end(CloseCode::Policy, "the id is too long", CloseReason::Limit(exceeded));
+            self.end(exceeded.into());
             return Request::Done;
         }
         let method = envelope.method.text(dialect, bytes);
@@ -292,7 +293,7 @@ impl<M: Memory> Connection<M> {
         }
         let method = method.unwrap_or_default();
         if is_system(id) {
-            self.hello = self.calls.open(id, None, None, None);
+            self.waiting = self.calls.open(id, None, None, None).map(|it| (it, Waiting::Hello));
             if self.greeted {
                 // A further hello has the time of a first one.
                 self.timers.restart(now);
@@ -371,11 +372,11 @@ impl<M: Memory> Connection<M> {
                 _ = self.calls.answer_at_once(call, dialect, &write);
                 Request::Exit(after)
             }
-            Ok(builtin) => {
-                if let (Builtin::Subscribe { subscribe, .. }, true) = (builtin, lagged) {
+            Ok(Builtin::Later(waiting)) => {
+                if let (Waiting::Subscribe { subscribe, .. }, true) = (waiting, lagged) {
                     self.outbound.feed.tell_lag(subscribe);
                 }
-                self.builtin = Some((call, builtin));
+                self.waiting = Some((call, waiting));
                 Request::Builtin
             }
         }
@@ -392,9 +393,7 @@ impl<M: Memory> Connection<M> {
             let Some(key) = keys.items().nth(at) else { return };
             let key = key.as_str().and_then(json::attachment_key);
             if let Err(exceeded) = self.inbound.expect(key, &self.limits) {
-                let closed = CloseReason::Limit(exceeded);
-                self.end(CloseCode::Policy, "too many attachments", closed);
-                return;
+                return self.end(exceeded.into());
             }
             at += 1;
         }
@@ -446,16 +445,11 @@ impl<M: Memory> Connection<M> {
             self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));
             return;
         }
-        let (code, reason) = match exceeded.limit {
-            Limit::Pending | Limit::Ranges | Limit::Ahead => (CloseCode::Policy, "too many chunks"),
-            _ => (CloseCode::TooBig, "message too big"),
-        };
-        self.end(code, reason, CloseReason::Limit(exceeded));
+        self.end(exceeded.into());
     }
 
     /// A message without an id to answer under.
     fn invalid(&mut self, reason: &'static str) {
-        let code = CloseCode::Invalid;
-        self.end(code, reason, CloseReason::Violation(code, reason));
+        self.end(Cause::Violation(CloseCode::Invalid, reason));
     }
 }

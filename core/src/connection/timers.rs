@@ -1,6 +1,7 @@
 //! When something is due.
 
-use crate::{CloseReason, Deadlines, Instant, TimeoutReason};
+use crate::time::millis;
+use crate::{Deadlines, Instant, TimeoutReason};
 use core::time::Duration;
 
 /// [`Deadlines`] in milliseconds, in a quarter of their size; `u32::MAX`, 49 days, is never.
@@ -17,8 +18,7 @@ pub(crate) struct Periods {
 
 impl Periods {
     pub(crate) fn new(deadlines: &Deadlines) -> Self {
-        let millis =
-            |it: Duration| u32::try_from(it.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+        let millis = |it: Duration| u32::try_from(millis(it)).unwrap_or(u32::MAX);
         Self {
             hello: millis(deadlines.hello),
             ping: deadlines.ping.map_or(u32::MAX, millis),
@@ -37,30 +37,24 @@ impl Periods {
 }
 
 fn after(since: Instant, period: u32) -> Option<Instant> {
-    (period != u32::MAX).then(|| since + Duration::from_millis(period.into()))
+    let at = since.as_millis().saturating_add(period.into());
+    (period != u32::MAX).then_some(Instant::from_millis(at))
 }
 
 /// The points in time from which the deadlines of a connection count; those of calls are in the
 /// call table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timers {
-    started: Instant,
+    /// Since when a hello or its verdict is due, or once it is closing, the peer's Close.
+    since: Instant,
+    closing: bool,
     /// When anything last came from the peer.
     heard: Instant,
-    ping: Ping,
+    /// A ping that nothing has followed: it may have to wait for a frame that goes out slowly.
+    wants_ping: bool,
+    pinged: Option<Instant>,
     /// Since when the transport takes nothing.
     blocked: Option<Instant>,
-    /// When our Close was sent.
-    closing: Option<Instant>,
-}
-
-/// A ping that nothing has followed.
-#[derive(Clone, Copy, Debug)]
-enum Ping {
-    None,
-    /// It may have to wait for a frame that goes out slowly.
-    Wanted,
-    Sent(Instant),
 }
 
 /// What else is under way.
@@ -79,28 +73,38 @@ pub(crate) struct Pending {
 
 impl Timers {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { started: now, heard: now, ping: Ping::None, blocked: None, closing: None }
+        Self {
+            since: now,
+            closing: false,
+            heard: now,
+            wants_ping: false,
+            pinged: None,
+            blocked: None,
+        }
     }
 
     /// Anything came: the peer lives.
     pub(crate) const fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.ping = Ping::None;
+        self.wants_ping = false;
+        self.pinged = None;
     }
 
     /// A hello has come, and waits for its verdict from now on.
     pub(crate) const fn restart(&mut self, now: Instant) {
-        self.started = now;
+        self.since = now;
     }
 
     /// A ping is to be sent.
     pub(crate) const fn want_ping(&mut self) {
-        self.ping = Ping::Wanted;
+        self.wants_ping = true;
+        self.pinged = None;
     }
 
     /// It has been sent.
     pub(crate) const fn pinged(&mut self, now: Instant) {
-        self.ping = Ping::Sent(now);
+        self.wants_ping = false;
+        self.pinged = Some(now);
     }
 
     pub(crate) fn blocked(&mut self, now: Instant) {
@@ -111,8 +115,11 @@ impl Timers {
         self.blocked = None;
     }
 
-    pub(crate) fn closing(&mut self, now: Instant) {
-        self.closing.get_or_insert(now);
+    pub(crate) const fn closing(&mut self, now: Instant) {
+        if !self.closing {
+            self.closing = true;
+            self.since = now;
+        }
     }
 
     /// The next deadline. While our Close waits for the peer's, nothing else counts.
@@ -121,15 +128,14 @@ impl Timers {
         periods: &Periods,
         pending: Pending,
     ) -> Option<(Instant, TimeoutReason)> {
-        if let Some(since) = self.closing {
-            return Some((after(since, periods.close)?, TimeoutReason::Close));
+        if self.closing {
+            return Some((after(self.since, periods.close)?, TimeoutReason::Close));
         }
-        let hello = if pending.greeted { None } else { after(self.started, periods.hello) };
-        let (ping, pong) = match self.ping {
-            _ if !pending.listening => (None, None),
-            Ping::None => (after(self.heard, periods.ping), None),
-            Ping::Wanted => (None, None),
-            Ping::Sent(since) => (None, after(since, periods.pong)),
+        let hello = if pending.greeted { None } else { after(self.since, periods.hello) };
+        let (ping, pong) = match self.pinged {
+            _ if !pending.listening || self.wants_ping => (None, None),
+            None => (after(self.heard, periods.ping), None),
+            Some(since) => (None, after(since, periods.pong)),
         };
         let partial = pending.partial.and_then(|since| after(since, periods.partial));
         let write = self.blocked.and_then(|since| after(since, periods.write));
@@ -145,13 +151,5 @@ impl Timers {
         .into_iter()
         .filter_map(|(at, reason)| Some((at?, reason)))
         .min_by_key(|(at, _)| *at)
-    }
-
-    /// What became of a connection whose deadline `reason` passed; `None` if it goes on.
-    pub(crate) const fn outcome(reason: TimeoutReason) -> Option<CloseReason> {
-        match reason {
-            TimeoutReason::Ping | TimeoutReason::Call | TimeoutReason::Rate => None,
-            _ => Some(CloseReason::Timeout(reason)),
-        }
     }
 }

@@ -16,8 +16,7 @@ pub use de::{DecodeError, Reason};
 pub use value::{Entries, Items, Reader, Token, Value};
 pub(crate) use value::{Left, find_id};
 pub use writer::{
-    AttachmentHeader, EncodeError, Encoded, Open, Overflow, Place, Segment, Segments, Writer,
-    attachment_header,
+    EncodeError, Encoded, Open, Overflow, Place, Segment, Segments, Writer, attachment_header,
 };
 
 /// Which of the two wire dialects a connection speaks, told from its first frame.

@@ -17,7 +17,7 @@ use super::Dialect;
 
 mod segments;
 
-pub use segments::{AttachmentHeader, Place, Segment, Segments, attachment_header};
+pub use segments::{Place, Segment, Segments, attachment_header};
 
 /// In a place: its bytes lie in the trailer below it, the other bits are their number.
 const INLINE: u32 = 0x8000_0000;
@@ -93,8 +93,6 @@ pub struct Encoded {
     /// How long the blobs at all places are together. What is named twice counts twice; inline
     /// bytes do not count.
     pub blob_bytes: u64,
-    /// 1.x: the number in the attachment key of the first place; the others follow it.
-    pub first_key: u64,
 }
 
 /// The message does not fit the buffer.
@@ -407,7 +405,6 @@ impl<'b> Writer<'b> {
             len: u32::try_from(needed).map_err(|_| overflow)?,
             places: self.places,
             blob_bytes: self.blob_bytes,
-            first_key: self.first_key,
         })
     }
 

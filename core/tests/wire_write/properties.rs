@@ -146,13 +146,13 @@ proptest! {
         let mut attached = Vec::new();
         let plain = tree.plain(&mut attached);
         let (encoded, bytes) = encode(Dialect::V1, &tree);
-        let segments = Segments::new(Dialect::V1, encoded, &bytes);
+        let segments = segments(Dialect::V1, encoded, &bytes);
         let json = serde_json::to_string(&plain).unwrap();
         prop_assert_eq!(core::str::from_utf8(segments.text()).unwrap(), json);
         prop_assert_eq!(segments.places() as usize, attached.len());
         for (k, expected) in (0..).zip(&attached) {
             let place = segments.place(k, known_len).unwrap();
-            prop_assert_eq!(place.key, 40 + u64::from(k));
+            prop_assert_eq!(place.key, format!("wslink_bin{}", 40 + k));
             prop_assert_eq!(resolve(place.content), expected);
         }
     }
@@ -183,18 +183,13 @@ proptest! {
     fn bytes_that_no_writer_left_do_not_panic(
         bytes in proptest::collection::vec(prop_oneof![0..4u8, 0x80..0x81u8, any::<u8>()], 0..80),
         text_len in prop_oneof![0..90u32, any::<u32>()],
-        len in prop_oneof![0..90u32, any::<u32>()],
-        places in 0..20u32,
-        blob_bytes in any::<u64>(),
-        first_key in any::<u64>(),
         offset in prop_oneof![0..200u64, any::<u64>()],
         blob_len in prop_oneof![0..20u64, any::<u64>()],
     ) {
-        let encoded = Encoded { text_len, len, places, blob_bytes, first_key };
         for dialect in BOTH {
-            let segments = Segments::new(dialect, encoded, &bytes);
-            let _ = (segments.total(), segments.text(), segments.at(offset, |_| blob_len));
-            for k in 0..places {
+            let segments = Segments::new(dialect, text_len, &bytes);
+            let _ = (segments.total(|_| blob_len), segments.text(), segments.at(offset, |_| blob_len));
+            for k in 0..=segments.places() {
                 let _ = segments.place(k, |_| blob_len);
             }
         }

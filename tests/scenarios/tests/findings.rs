@@ -1,13 +1,14 @@
 //! What fuzzing has found, each as small as it became.
 
 use core::cell::Cell;
+use core::str::Utf8Error;
 use core::time::Duration;
 use std::rc::Rc;
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Api, Audience, Buffer, Buffers, Call, CloseCode, CloseReason, Config, Connection, Cx, Entropy,
-    Event, Hub, HubBuffers, HubLimits, Instant, Memory, MethodInfo, NoBlob, RpcError, Service,
-    Topic, TopicInfo, Verdict,
+    Api, Audience, Body, Buffer, Buffers, Call, CloseCode, CloseReason, Config, Connection, Cx,
+    Entropy, Event, Hub, HubBuffers, HubLimits, Instant, Memory, MethodInfo, NoBlob, OpCode,
+    RpcError, Service, Topic, TopicInfo, Transmit, Verdict,
 };
 use wslink_scenarios::{Bench, DIALECTS, bench_of, bench_with};
 use wslink_testkit::{Client, Clock, Frame, HeapTable, Options, Pair, Received, Val, val};
@@ -252,11 +253,20 @@ fn the_reason_of_a_close_is_cut_between_characters() {
     );
     connection.close(now, CloseCode::GoingAway, reason);
     let transmit = connection.poll_transmit(now, &hub).expect("a Close");
-    assert_eq!(core::str::from_utf8(&transmit.head[2..]), Ok(&reason[..123]));
+    assert_eq!(transmit.len, 125);
+    assert_eq!(reason_of(&transmit), Ok(&reason[..123]));
     connection = watched(HubLimits::device()).0;
     connection.close(now, CloseCode::GoingAway, &reason[1..]);
     let transmit = connection.poll_transmit(now, &hub).expect("a Close");
-    assert_eq!(core::str::from_utf8(&transmit.head[2..]), Ok(&reason[1..123]));
+    assert_eq!(transmit.len, 124);
+    assert_eq!(reason_of(&transmit), Ok(&reason[1..123]));
+}
+
+/// What stands behind the code of a Close.
+fn reason_of<'a, B>(close: &Transmit<'a, B>) -> Result<&'a str, Utf8Error> {
+    let Body::Bytes(reason) = close.body else { panic!("a Close holds no blob") };
+    assert_eq!((close.opcode, close.head), (OpCode::Close, &[0x03, 0xe9][..]));
+    core::str::from_utf8(reason)
 }
 
 /// Memory whose receive buffer tells how long it is.

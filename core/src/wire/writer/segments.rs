@@ -1,11 +1,9 @@
 //! What is sent of a message that a [`Writer`](super::Writer) left: text, and blobs at places.
 
-use core::fmt::Write as _;
-
-use super::{DIGITS, Encoded, INLINE};
+use super::INLINE;
 use crate::wire::Dialect;
 
-/// What is sent of an [`Encoded`] message, piece by piece.
+/// What is sent of a message that a [`Writer`](super::Writer) left, piece by piece.
 ///
 /// In 2.x that is the text with the bytes of the blobs spliced in, under one count of offsets:
 /// see [`at`](Self::at). In 1.x it is each [`place`](Self::place) in order and then the
@@ -22,8 +20,9 @@ use crate::wire::Dialect;
 /// writer.end(list).unwrap();
 /// let encoded = writer.finish().unwrap();
 ///
-/// let message = Segments::new(Dialect::V2, encoded, &buffer);
-/// assert_eq!(message.total(), 7);
+/// let left = &buffer[..encoded.len as usize];
+/// let message = Segments::new(Dialect::V2, encoded.text_len, left);
+/// assert_eq!(message.total(|_| 3), 7);
 /// assert_eq!(message.at(0, |_| 3), Some((Segment::Bytes(&[0x92, 0xc4, 3]), 3)));
 /// assert_eq!(message.at(4, |_| 3), Some((Segment::Blob { index: 0, offset: 1, len: 2 }, 2)));
 /// assert_eq!(message.at(6, |_| 3), Some((Segment::Bytes(&[7]), 1)));
@@ -32,7 +31,6 @@ use crate::wire::Dialect;
 #[derive(Clone, Copy, Debug)]
 pub struct Segments<'a> {
     dialect: Dialect,
-    encoded: Encoded,
     text: &'a [u8],
     trailer: &'a [u8],
 }
@@ -56,23 +54,19 @@ pub enum Segment<'a> {
 /// Where an attachment goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// 1.x: the number in its attachment key.
-    pub key: u64,
+    /// 1.x: its attachment key, as it stands in the text.
+    pub key: &'a str,
     /// All of its bytes.
     pub content: Segment<'a>,
 }
 
 impl<'a> Segments<'a> {
-    /// The segments of a message that a [`Writer`](super::Writer) of `dialect` left at the start of `bytes`.
-    pub fn new(dialect: Dialect, encoded: Encoded, bytes: &'a [u8]) -> Self {
-        let at = |len| usize::try_from(len).unwrap_or(usize::MAX);
-        let (text, len) = (at(encoded.text_len), at(encoded.len));
-        Self {
-            dialect,
-            encoded,
-            text: bytes.get(..text).unwrap_or_default(),
-            trailer: bytes.get(text..len).unwrap_or_default(),
-        }
+    /// The segments of the message that a [`Writer`](super::Writer) of `dialect` left in `bytes`,
+    /// of which `text_len` are text.
+    pub fn new(dialect: Dialect, text_len: u32, bytes: &'a [u8]) -> Self {
+        let at = usize::try_from(text_len).unwrap_or(usize::MAX);
+        let (text, trailer) = bytes.split_at_checked(at).unwrap_or_default();
+        Self { dialect, text, trailer }
     }
 
     /// The text: in 1.x what the last message of this one's holds.
@@ -80,23 +74,27 @@ impl<'a> Segments<'a> {
         self.text
     }
 
-    /// Length of the content: in 2.x with the blobs, in 1.x only the text.
-    pub fn total(&self) -> u64 {
-        let text = self.text.len() as u64;
-        match self.dialect {
-            Dialect::V1 => text,
-            Dialect::V2 => text.saturating_add(self.encoded.blob_bytes),
+    /// Length of the content: in 2.x with the blobs, in 1.x only the text. `blob_len` gives the
+    /// lengths that were known when the message was written.
+    pub fn total(&self, blob_len: impl Fn(u32) -> u64) -> u64 {
+        let mut total = self.text.len() as u64;
+        if self.dialect == Dialect::V2 {
+            let mut trailer = self.trailer;
+            while let Some((_, Content::Blob(index))) = split_place(&mut trailer) {
+                total = total.saturating_add(blob_len(index));
+            }
         }
+        total
     }
 
     /// The segment that holds `offset` of the content, from there on, and how long it is.
-    /// `blob_len` gives the lengths that were known when the message was written.
+    /// `blob_len` as for [`total`](Self::total).
     pub fn at(&self, offset: u64, blob_len: impl Fn(u32) -> u64) -> Option<(Segment<'a>, u64)> {
         let mut rest = offset;
         let mut start = 0;
         if self.dialect == Dialect::V2 {
             let mut trailer = self.trailer;
-            for _ in 0..self.encoded.places {
+            while !trailer.is_empty() {
                 let (at, content) = split_place(&mut trailer)?;
                 let Content::Blob(index) = content else { return None };
                 let gap = self.text.get(start..at)?;
@@ -117,23 +115,35 @@ impl<'a> Segments<'a> {
 
     /// How many places have an attachment.
     pub fn places(&self) -> u32 {
-        self.encoded.places
+        let (mut places, mut trailer) = (0, self.trailer);
+        while split_place(&mut trailer).is_some() {
+            places += 1;
+        }
+        places
     }
 
-    /// The `k`-th place, from 0.
+    /// The `k`-th place, from 0; `None` behind the last. `blob_len` as for [`total`](Self::total).
     pub fn place(&self, k: u32, blob_len: impl Fn(u32) -> u64) -> Option<Place<'a>> {
-        if k >= self.encoded.places {
-            return None;
-        }
         let mut trailer = self.trailer;
         for _ in 0..k {
             split_place(&mut trailer)?;
         }
-        let content = match split_place(&mut trailer)?.1 {
+        let (at, content) = split_place(&mut trailer)?;
+        let content = match content {
             Content::Blob(index) => Segment::Blob { index, offset: 0, len: blob_len(index) },
             Content::Inline(bytes) => Segment::Bytes(bytes),
         };
-        Some(Place { key: self.encoded.first_key.wrapping_add(k.into()), content })
+        Some(Place { key: self.key_before(at)?, content })
+    }
+
+    /// The string of 1.x that ends at `at` in the text.
+    fn key_before(&self, at: usize) -> Option<&'a str> {
+        if self.dialect == Dialect::V2 {
+            return Some("");
+        }
+        let quoted = self.text.get(..at)?.strip_suffix(b"\"")?;
+        let start = quoted.iter().rposition(|byte| *byte == b'"')?;
+        core::str::from_utf8(quoted.get(start + 1..)?).ok()
     }
 }
 
@@ -164,25 +174,14 @@ fn tail(bytes: &[u8], offset: u64) -> Option<(Segment<'_>, u64)> {
     (!bytes.is_empty()).then_some((Segment::Bytes(bytes), bytes.len() as u64))
 }
 
-/// The text that precedes the bytes of an attachment in 1.x.
-pub type AttachmentHeader = heapless::String<HEADER_LEN>;
-
-/// Longest header of an attachment.
-const HEADER_LEN: usize = HEADER.0.len() + DIGITS + HEADER.1.len();
-const HEADER: (&str, &str) =
-    (r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":["wslink_bin"#, r#""]}"#);
-
-/// The 1.x message that announces the attachment with this number in its key.
+/// The 1.x message that announces the attachment with this key, in parts.
 ///
 /// ```
 /// assert_eq!(
-///     wslink_core::wire::attachment_header(12),
+///     wslink_core::wire::attachment_header("wslink_bin12").concat(),
 ///     r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":["wslink_bin12"]}"#,
 /// );
 /// ```
-pub fn attachment_header(key: u64) -> AttachmentHeader {
-    let mut header = AttachmentHeader::new();
-    // It has room for every number.
-    let _ = write!(header, "{}{key}{}", HEADER.0, HEADER.1);
-    header
+pub const fn attachment_header(key: &str) -> [&str; 3] {
+    [r#"{"wslink":"1.0","method":"wslink.binary.attachment","args":[""#, key, r#""]}"#]
 }
