@@ -76,13 +76,19 @@ export class Inbox {
 
   put(thing) {
     const taker = this.#waiting.shift();
-    if (taker) taker(thing);
+    if (taker) taker.resolve(thing);
     else this.#here.push(thing);
+  }
+
+  /** Nothing comes any more. */
+  end(error) {
+    for (const taker of this.#waiting.splice(0)) taker.reject(error);
   }
 
   next() {
     if (this.#here.length) return Promise.resolve(this.#here.shift());
-    return within(new Promise((resolve) => this.#waiting.push(resolve)), this.what);
+    const coming = new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    return within(coming, this.what);
   }
 
   /** The next one of which `holds` is true; those before it are dropped. */
@@ -178,10 +184,13 @@ export class Raw {
     this.closed = new Promise((resolve) => {
       socket.on('close', (code, reason) => resolve({ code, reason: String(reason) }));
     });
+    socket.on('close', () => this.inbox.end(new Error('the connection ended')));
     // Attachments of publications are of no interest here, nor are messages in several chunks.
     socket.on('message', (data, binary) => {
       if (version === 1 && !binary) this.inbox.put(JSON.parse(data));
-      if (version === 2) this.inbox.put(msgpack.decode(data.subarray(12)));
+      if (version === 2 && data.readUInt32LE(8) === data.length - 12) {
+        this.inbox.put(msgpack.decode(data.subarray(12)));
+      }
     });
   }
 

@@ -19,7 +19,10 @@ use wslink_scope::{Scope, Signal, Timer};
 // ---------------------------------------------------------------------------------------- wslink
 
 /// WebSockets at once, and calls that each of them can have running.
-const PEERS: usize = 3;
+const PEERS: usize = match option_env!("FIRMWARE_PEERS") {
+    Some(number) => (number.as_bytes()[0] - b'0') as usize,
+    None => 3,
+};
 const CALLS: usize = 2;
 /// One that listens while all WebSockets are taken.
 const SOCKETS: usize = PEERS + 1;
@@ -29,7 +32,7 @@ type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4>;
 type Device = Server<'static, Scope<Clock>, Tables, PEERS, CALLS>;
 
 /// Receive ring, transmit ring of two segments, and a buffer for frames of 1 KiB.
-type Socket = SocketMemory<704, { 2 * board::SEGMENT }, 1044>;
+type Socket = SocketMemory<640, { 2 * board::SEGMENT }, 1044>;
 /// Messages in pieces, answers that wait, frames that leave.
 type Peer = PeerMemory<1024, 608, 1028>;
 

@@ -159,7 +159,7 @@ impl<T: Timer> Service for Scope<T> {
                 ParamInfo::optional("trigger").with_type("f32, V"),
             ])
             .with_returns("{rate: f64, trigger: u32 | null, samples: bytes}")
-            .with_doc("Samples in volts, little-endian f32, and how many of them make a second. With a trigger they begin shortly before the signal rises through that many volts; which sample that is comes along."),
+            .with_doc("Samples in volts, little-endian f32; with a trigger, around where the signal rises through that many volts."),
         MethodInfo::new("scope.settings.get")
             .with_returns(Settings::TYPE)
             .with_doc("The settings: seconds in a division of the screen, volts, hertz."),

@@ -1,41 +1,60 @@
-//! The firmware of `examples`: build it, say what it takes, run in QEMU what QEMU emulates.
+//! The firmware of `examples`: build it, and say what it takes.
 
-use crate::tools::{Outcome, Run, cargo, nightly_cargo, root, target_dir};
-use crate::{node, system};
-use core::time::Duration;
-use std::net::{TcpListener, TcpStream};
+use crate::tools::{Outcome, cargo, nightly_cargo, root, target_dir};
+use core::ops::Range;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// A firmware, which is a workspace of its own in `examples`.
-struct Firmware {
+pub(crate) struct Firmware {
     name: &'static str,
     target: &'static str,
-    /// Bytes that it may take.
+    /// Bytes that it may take: of flash with the page, and of RAM with the stack at its deepest.
+    /// `Connection` is bounded where it is compiled.
     flash: u32,
-    static_ram: u32,
+    pub(crate) ram: u32,
+    pub(crate) stack: u32,
+    /// What one WebSocket more may take, where it can be built for that many.
+    further_peer: Option<Further>,
 }
 
-/// 192 KB; and 48 KB without the stack, which is 4.5 KB deep.
-const LM3S6965: Firmware = Firmware {
+struct Further {
+    peers: u32,
+    bytes: u32,
+}
+
+/// The one that runs in QEMU; `cargo xtask device` sees to it that the stack is no deeper.
+pub(crate) const LM3S6965: Firmware = Firmware {
     name: "firmware-lm3s6965",
     target: "thumbv7m-none-eabi",
     flash: 192 << 10,
-    static_ram: (48 << 10) - 4480,
+    ram: 48 << 10,
+    stack: 5056,
+    further_peer: Some(Further { peers: 4, bytes: 10 << 10 }),
 };
-/// All that it has, but for 64 KB of stack. It is built to show that nothing is tied to the first.
+/// All that it has. It is built to show that nothing is tied to the first.
 const RP2040: Firmware = Firmware {
     name: "firmware-rp2040",
     target: "thumbv6m-none-eabi",
     flash: 2 << 20,
-    static_ram: (256 - 64) << 10,
+    ram: 256 << 10,
+    stack: 64 << 10,
+    further_peer: None,
 };
 const ALL: [&Firmware; 2] = [&LM3S6965, &RP2040];
 
-/// Builds each firmware, and says what it takes.
-pub(crate) fn build() -> Outcome {
-    ALL.iter().try_for_each(|it| built(it).map(drop))
+/// Where the LM3S6965 has its RAM.
+pub(crate) const RAM_AT: Range<u32> = 0x2000_0000..0x2001_0000;
+
+/// A firmware's file, and what it takes.
+pub(crate) struct Built {
+    pub(crate) elf: PathBuf,
+    flash: u32,
+    pub(crate) static_ram: u32,
+}
+
+/// Builds each firmware, and says what it takes; fails where that is more than its budget.
+pub(crate) fn check() -> Outcome {
+    ALL.iter().try_for_each(|it| it.check())
 }
 
 pub(crate) fn fmt() -> Outcome {
@@ -49,89 +68,60 @@ pub(crate) fn lint() -> Outcome {
     })
 }
 
-/// Starts the firmware in QEMU until it is interrupted.
-pub(crate) fn run() -> Outcome {
-    let elf = built(&LM3S6965)?;
-    println!("http://127.0.0.1:18080/ until it is interrupted");
-    Run::new("sh").arg(LM3S6965.directory().join("qemu.sh")).arg(elf).run()
-}
-
-/// Runs Kitware's clients against the firmware in QEMU.
-pub(crate) fn test() -> Outcome {
-    let elf = built(&LM3S6965)?;
-    let tests = root().join("tests/stock");
-    node::prepare(&tests)?;
-    system::program(
-        "qemu-system-arm",
-        "--version",
-        "qemu-system-arm",
-        "the firmware runs in QEMU, 10 or newer",
-    )?;
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("no free port: {error}"))?
-        .port();
-    let mut qemu = Command::new("sh")
-        .arg(LM3S6965.directory().join("qemu.sh"))
-        .arg(elf)
-        .env("PORT", port.to_string())
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("QEMU did not start: {error}"))?;
-    let started = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        let ended = !matches!(qemu.try_wait(), Ok(None));
-        if ended || started.elapsed() > Duration::from_secs(20) {
-            _ = qemu.kill();
-            return Err("the firmware in QEMU does not answer".into());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let outcome = Run::new("node")
-        .dir(&tests)
-        .args(["--test", "--test-reporter=spec", "device.mjs"])
-        .env("WSLINK_DEVICE", format!("http://127.0.0.1:{port}"))
-        .run();
-    // The shell has become QEMU.
-    _ = qemu.kill();
-    _ = qemu.wait();
-    outcome
-}
-
 impl Firmware {
-    fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         root().join("examples").join(self.name)
+    }
+
+    fn check(&self) -> Outcome {
+        let further = match &self.further_peer {
+            Some(further) => Some((self.build_for(Some(further.peers))?.static_ram, further.bytes)),
+            None => None,
+        };
+        let built = self.build()?;
+        let mut rows = vec![
+            ("flash", built.flash, self.flash),
+            ("RAM with the stack", built.static_ram + self.stack, self.ram),
+        ];
+        rows.extend(further.map(|(ram, most)| ("a further peer", ram - built.static_ram, most)));
+        for (what, is, most) in &rows {
+            println!("{}: {what}: {is} of {most} bytes", self.name);
+        }
+        if rows.iter().any(|(_, is, most)| is > most) {
+            return Err("the firmware is over its budget, see docs/embedded.md".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn build(&self) -> Result<Built, String> {
+        self.build_for(None)
+    }
+
+    fn build_for(&self, peers: Option<u32>) -> Result<Built, String> {
+        let target_dir = firmware_dir();
+        // Cargo finds the settings of the board beside the package only.
+        let mut cargo = nightly_cargo(["build", "--release"])
+            .dir(&self.directory())
+            .arg("--target-dir")
+            .arg(&target_dir);
+        if let Some(peers) = peers {
+            cargo = cargo.env("FIRMWARE_PEERS", peers.to_string());
+        }
+        cargo.run()?;
+        let elf = target_dir.join(self.target).join("release").join(self.name);
+        let sections = sections(&std::fs::read(&elf).map_err(|error| format!("{error}: {elf:?}"))?)
+            .ok_or("the firmware is not an ELF file of 32 bits")?;
+        let size = |names: &[&str]| -> u32 {
+            sections.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|it| it.1).sum()
+        };
+        let flash = size(&[".boot2", ".vector_table", ".text", ".rodata", ".data"]);
+        Ok(Built { elf, flash, static_ram: size(&[".data", ".bss", ".uninit"]) })
     }
 }
 
 /// Where each firmware is built.
 fn firmware_dir() -> PathBuf {
     target_dir().join("firmware")
-}
-
-/// The firmware's file, once it was built.
-fn built(firmware: &Firmware) -> Result<PathBuf, String> {
-    let Firmware { name, target, flash: most_flash, static_ram: most_ram } = firmware;
-    let target_dir = firmware_dir();
-    // Cargo finds the settings of the board beside the package only.
-    nightly_cargo(["build", "--release"])
-        .dir(&firmware.directory())
-        .arg("--target-dir")
-        .arg(&target_dir)
-        .run()?;
-    let elf = target_dir.join(target).join("release").join(name);
-    let sections = sections(&std::fs::read(&elf).map_err(|error| format!("{error}: {elf:?}"))?)
-        .ok_or("the firmware is not an ELF file of 32 bits")?;
-    let size = |names: &[&str]| -> u32 {
-        sections.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|it| it.1).sum()
-    };
-    let flash = size(&[".boot2", ".vector_table", ".text", ".rodata", ".data"]);
-    let ram = size(&[".data", ".bss", ".uninit"]);
-    println!("{name}: flash {flash} of {most_flash} bytes, static RAM {ram} of {most_ram} bytes");
-    if flash > *most_flash || ram > *most_ram {
-        return Err("the firmware is over its budget, see docs/embedded.md".into());
-    }
-    Ok(elf)
 }
 
 /// Names and sizes of the sections of a little-endian ELF file of 32 bits.

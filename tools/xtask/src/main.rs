@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask <what>`. `help` lists them.
 
+mod device;
 mod firmware;
 mod fuzz;
 mod node;
@@ -25,8 +26,9 @@ usage: cargo xtask <what>
                            `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
-  firmware [--run|--test]  the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
-                           in QEMU, at port 18080, or with the stock clients against it
+  firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
+                           in QEMU, at port 18080
+  device                   the first in QEMU, with the stock clients and Chromium against it
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
 
@@ -52,9 +54,9 @@ fn main() -> ExitCode {
         ["stock"] => node::stock(),
         ["browser"] => node::browser(),
         ["proxy"] => proxy::run(),
-        ["firmware"] => firmware::build(),
-        ["firmware", "--run"] => firmware::run(),
-        ["firmware", "--test"] => firmware::test(),
+        ["firmware"] => firmware::check(),
+        ["firmware", "--run"] => device::run(),
+        ["device"] => device::test(),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
@@ -91,7 +93,8 @@ fn test() -> Outcome {
         ("stock", node::stock),
         ("browser", node::browser),
         ("proxy", proxy::run),
-        ("firmware", firmware::build),
+        ("firmware", firmware::check),
+        ("device", device::test),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
     ];
 

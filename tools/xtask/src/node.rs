@@ -20,15 +20,20 @@ pub(crate) fn stock() -> Outcome {
 }
 
 pub(crate) fn browser() -> Outcome {
+    chromium()?;
+    system::python_venv()?;
+    run("tests/browser")
+}
+
+/// Sees to it that Chromium is there.
+pub(crate) fn chromium() -> Outcome {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
     system::program(
         &chromium,
         "--version",
         "chromium",
         "the page is tried in Chromium: `apt-get install chromium`, or name another in CHROMIUM",
-    )?;
-    system::python_venv()?;
-    run("tests/browser")
+    )
 }
 
 /// Runs the tests of a folder, one file after the other.

@@ -1,0 +1,104 @@
+//! The firmware in QEMU: by hand, and with the stock clients and Chromium against it.
+
+use crate::firmware::{LM3S6965, RAM_AT};
+use crate::tools::{Outcome, Run, root};
+use crate::{node, system};
+use core::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// Files of tests, in the order in which they run. The last one looks at what the stack has become.
+const TESTS: &[(&str, &[&str])] = &[
+    ("tests/browser", &["device.mjs"]),
+    (
+        "tests/stock",
+        &["device.mjs", "device-limits.mjs", "device-vanish.mjs", "device-hostile.mjs"],
+    ),
+];
+
+/// Starts the firmware in QEMU until it is interrupted.
+pub(crate) fn run() -> Outcome {
+    let built = LM3S6965.build()?;
+    println!("http://127.0.0.1:18080/ until it is interrupted");
+    Run::new("sh").arg(LM3S6965.directory().join("qemu.sh")).arg(built.elf).run()
+}
+
+/// Runs the stock clients and the page in Chromium against the firmware in QEMU.
+pub(crate) fn test() -> Outcome {
+    let built = LM3S6965.build()?;
+    system::program(
+        "qemu-system-arm",
+        "--version",
+        "qemu-system-arm",
+        "the firmware runs in QEMU, 10 or newer",
+    )?;
+    node::chromium()?;
+    for (folder, _) in TESTS {
+        node::prepare(&root().join(folder))?;
+    }
+    let emulator = Emulator::start(&built.elf)?;
+    let stack = RAM_AT.start + built.static_ram;
+    let mut outcome = Ok(());
+    for (folder, files) in TESTS {
+        for file in *files {
+            let result = Run::new("node")
+                .dir(&root().join(folder))
+                .args(["--test", "--test-reporter=spec", file])
+                .env("WSLINK_DEVICE", format!("http://127.0.0.1:{}", emulator.port))
+                .env("WSLINK_QMP", emulator.monitor.to_string())
+                .env("WSLINK_MEMORY", format!("{},{stack},{}", RAM_AT.start, RAM_AT.end))
+                .env("WSLINK_BUDGET", format!("{},{}", LM3S6965.stack, LM3S6965.ram))
+                .run();
+            outcome = outcome.and(result);
+        }
+    }
+    outcome
+}
+
+/// QEMU; it ends with this.
+struct Emulator {
+    qemu: Child,
+    port: u16,
+    monitor: u16,
+}
+
+impl Emulator {
+    fn start(elf: &Path) -> Result<Self, String> {
+        let (port, monitor) = (free_port()?, free_port()?);
+        let qemu = Command::new("sh")
+            .arg(LM3S6965.directory().join("qemu.sh"))
+            .arg(elf)
+            .args(["-qmp", &format!("tcp:127.0.0.1:{monitor},server=on,wait=off")])
+            .env("PORT", port.to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("QEMU did not start: {error}"))?;
+        let mut emulator = Self { qemu, port, monitor };
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = !matches!(emulator.qemu.try_wait(), Ok(None));
+            if ended || started.elapsed() > Duration::from_secs(60) {
+                return Err("the firmware in QEMU does not answer".into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(emulator)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // The shell has become QEMU.
+        _ = self.qemu.kill();
+        _ = self.qemu.wait();
+    }
+}
+
+fn free_port() -> Result<u16, String> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| format!("no free port: {error}"))
+}
