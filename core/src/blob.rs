@@ -88,6 +88,7 @@ impl<T: AsRef<[u8]> + Clone> Blob for T {
 
 /// The blob of services that attach nothing: there is no value of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NoBlob {}
 
 impl Blob for NoBlob {
@@ -123,6 +124,7 @@ impl Blob for NoBlob {
 /// assert_eq!(&buffer[..encoded.text_len as usize], br#"{"rate":8,"samples":"wslink_bin7"}"#);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Attachment(u32);
 
 impl Attachment {
@@ -159,6 +161,7 @@ impl Serialize for Attachment {
 /// assert_eq!(&buffer[..encoded.len as usize], [0xc4, 2, 1, 2]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Binary<'a>(pub &'a [u8]);
 
 impl Serialize for Binary<'_> {

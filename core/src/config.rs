@@ -8,6 +8,7 @@ use core::time::Duration;
 ///
 /// The tables of a [`Memory`](crate::Memory) bound the counts as well; the smaller one holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Limits {
     /// One incoming WebSocket message of 1.x. Above: Close 1009; a text that was read all the same
@@ -48,6 +49,7 @@ pub struct Limits {
 
 /// How long things may take. `None` switches a deadline off where that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Deadlines {
     /// From the start of the connection to an accepted hello, and from a further hello to its
@@ -70,6 +72,7 @@ pub struct Deadlines {
 
 /// Limits and deadlines of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Config {
     /// What it may cost.

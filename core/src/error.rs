@@ -32,6 +32,7 @@ pub mod code {
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Limit {
     /// [`Limits::frame`](crate::Limits::frame).
@@ -101,6 +102,7 @@ impl Limit {
 
 /// A limit with the two numbers that say by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LimitExceeded {
     /// Which one.
     pub limit: Limit,
@@ -127,6 +129,7 @@ impl core::error::Error for LimitExceeded {}
 
 /// Text of an error message: up to 80 bytes; a longer one ends in `…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ErrorText(heapless::String<80, u8>);
 
 impl ErrorText {
@@ -166,6 +169,7 @@ impl fmt::Write for ErrorText {
 
 /// What stands in `data` of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) enum ErrorData {
     None,
     /// The name of the method that was called.
@@ -192,6 +196,7 @@ pub(crate) enum ErrorData {
 /// assert_eq!(RpcError::new(17, "the valve is shut").code(), 17);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RpcError {
     code: i32,
     pub(crate) text: ErrorText,
@@ -269,6 +274,7 @@ impl From<PublishError> for RpcError {
 
 /// Why an answer was not taken as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SendError {
     /// No room just now: try again after more has been sent. Nothing was queued.
@@ -296,6 +302,7 @@ impl core::error::Error for SendError {}
 
 /// Why a publication was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PublishError {
     /// It does not fit the hub, now or ever.
@@ -319,6 +326,7 @@ impl core::error::Error for PublishError {}
 
 /// The caller broke the contract of [`Connection`](crate::Connection).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum UsageError {
     /// A frame was given while [`has_room`](crate::Connection::has_room) was false.
@@ -346,6 +354,7 @@ impl core::error::Error for UsageError {}
 
 /// Close codes of RFC 6455 §7.4.1 that the engine sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CloseCode {
     /// 1000: the answer to the peer's Close, as upstream.
@@ -378,6 +387,7 @@ impl CloseCode {
 
 /// Why a connection is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The peer sent a Close frame; `None` without a code.
@@ -399,6 +409,7 @@ pub enum CloseReason {
 
 /// Which deadline comes next, or has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TimeoutReason {
     /// [`Deadlines::hello`](crate::Deadlines::hello).

@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 
 /// The answer to a hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {
     /// The peer may call and is sent publications.
     Accept,
@@ -59,6 +60,7 @@ impl Verdict {
 /// assert!(Identity { user: 7, roles: MAY_WRITE }.has(MAY_WRITE));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Identity {
     /// The service's own number for a user.
     pub user: u32,

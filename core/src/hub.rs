@@ -11,6 +11,7 @@ use core::fmt;
 
 /// What a [`Hub`] may hold. The first three make it pass over the oldest publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct HubLimits {
     /// Encoded bytes, at most what the buffer holds.
@@ -37,6 +38,7 @@ impl HubLimits {
 
 /// The memory that a hub is lent.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HubBuffers<B> {
     /// The ring of publications.
     pub publications: B,

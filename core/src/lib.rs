@@ -27,6 +27,8 @@ mod config;
 mod connection;
 mod envelope;
 mod error;
+#[cfg(feature = "defmt")]
+mod formats;
 mod hello;
 mod hub;
 mod memory;

@@ -98,6 +98,7 @@ pub trait Memory {
 /// type Shared = Hub<Device>;
 /// ```
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Fixed<
     B,
     A,

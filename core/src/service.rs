@@ -97,6 +97,7 @@ pub trait Service {
 
 /// What a service offers: its [`METHODS`](Service::METHODS) and [`TOPICS`](Service::TOPICS).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Api {
     /// The methods.
     pub methods: &'static [MethodInfo],
@@ -113,6 +114,7 @@ impl Api {
 
 /// A call, borrowed from the frame that brought it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Call<'a> {
     /// Names the call in [`Connection::reply`](crate::Connection::reply) and
     /// [`fail`](crate::Connection::fail).
@@ -168,6 +170,7 @@ impl<'a> Call<'a> {
 
 /// Arguments by parameter, given by place or by name.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Params<'a> {
     call: Call<'a>,
 }
@@ -404,6 +407,7 @@ impl<B> fmt::Debug for Publications<'_, B> {
 
 /// Who is sent a publication. Only authenticated peers ever are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Audience {
     /// Everybody, the caller too, as upstream.
@@ -510,6 +514,7 @@ impl<T: ?Sized> fmt::Debug for Topic<T> {
 /// What becomes of publications that a peer is too slow for. Whatever is passed over is counted
 /// and told ([`Service::lagged`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Policy {
     /// The peer gets the newest one only: for measurements and pictures.
@@ -530,6 +535,7 @@ impl Default for Policy {
 /// A topic as it is declared in [`Service::TOPICS`] and described to others; made by
 /// [`Topic::info`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct TopicInfo {
     /// Its name.
@@ -546,6 +552,7 @@ pub struct TopicInfo {
 
 /// A method as it is called and described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct MethodInfo {
     /// Its name.
@@ -599,6 +606,7 @@ impl MethodInfo {
 
 /// A parameter of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct ParamInfo {
     /// Its name, for keyword arguments.

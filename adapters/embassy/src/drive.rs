@@ -239,6 +239,7 @@ where
             }
             Ok(Some(Event::Call(call))) => {
                 let started = Started { id: call.id, identity, token: call.token };
+                log!(debug, "{}: {} is {=str}", self.id, call.id, call.method.name);
                 match self.server.service.decode(&call) {
                     Ok(request) => {
                         let mut free = self.slots.iter().filter_map(|it| it.try_borrow_mut().ok());
@@ -248,7 +249,10 @@ where
                         }
                     }
                     // Where a call was taken there is room for its error.
-                    Err(error) => _ = conn.fail(started.id, &error),
+                    Err(error) => {
+                        log!(debug, "{}: {} fails, {}", self.id, call.id, error.code());
+                        _ = conn.fail(started.id, &error);
+                    }
                 }
             }
             Ok(Some(Event::Builtin)) => {
@@ -266,6 +270,10 @@ where
     fn judge(&self, verdict: Verdict) {
         let mut conn = self.conn.borrow_mut();
         let result = self.server.shared.hub(|hub| conn.authorize(now(), hub, verdict));
+        match verdict.identity() {
+            Some(by) => log!(info, "{}: hello accepted, {}", self.id, by),
+            None => log!(warn, "{}: hello refused", self.id),
+        }
         drop(conn);
         if result.is_ok() && verdict.identity().is_some() && !self.opened.replace(true) {
             self.server.service.opened(self.id);
@@ -488,6 +496,13 @@ where
             kept.count_in(sent);
             return Poll::Pending;
         }
+        match (&result, answer) {
+            (Ok(_), Ok(_)) => log!(debug, "{}: {} is answered", self.id, id),
+            (Ok(_), Err(error)) => {
+                log!(debug, "{}: {} fails, {}", self.id, id, error.code());
+            }
+            (Err(error), _) => log!(warn, "{}: {} fails, {}", self.id, id, error),
+        }
         Poll::Ready(())
     }
 
@@ -499,8 +514,12 @@ where
             let Some(event) = event else { return };
             self.progress.set(true);
             match event {
-                Event::Expired(call) | Event::Cancelled(call) => self.drop_call(call),
+                Event::Expired(call) | Event::Cancelled(call) => {
+                    log!(debug, "{}: {} is dropped", self.id, call);
+                    self.drop_call(call);
+                }
                 Event::Lagged { topic, missed } => {
+                    log!(warn, "{}: missed {} of {=str}", self.id, missed, topic);
                     self.server.service.lagged(self.id, topic, missed);
                 }
                 Event::Closed(reason) => {
@@ -555,6 +574,7 @@ where
         if self.left.replace(true) {
             return;
         }
+        log!(info, "{}: closed, {}", self.id, reason);
         let mut conn = self.conn.borrow_mut();
         self.server.shared.hub(|hub| conn.leave(hub));
         drop(conn);

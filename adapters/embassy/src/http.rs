@@ -24,6 +24,7 @@ pub(crate) enum Answer<'o> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) enum Send {
     All,
     Head,
@@ -68,6 +69,19 @@ impl Refusal {
     const NO_KEY: Self = Self::new("400 Bad Request", "no Sec-WebSocket-Key");
     const NO_HOST: Self = Self::new("400 Bad Request", "no Host");
     const ORIGIN: Self = Self::new("403 Forbidden", "not from this origin");
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Answer<'_> {
+    fn format(&self, fmt: defmt::Formatter<'_>) {
+        match self {
+            Self::Upgrade(_) => defmt::write!(fmt, "101 Switching Protocols"),
+            Self::Page { page, send } => defmt::write!(fmt, "{=str}, {}", page.path(), send),
+            Self::Refusal(Refusal { status, text, .. }) => {
+                defmt::write!(fmt, "{=str}, {=str}", status, text);
+            }
+        }
+    }
 }
 
 /// Reads the head of a request, and tells what is behind it in the buffer and what to answer;

@@ -15,6 +15,10 @@
 #[cfg(test)]
 extern crate std;
 
+// Its macro is for all that follow.
+#[macro_use]
+mod log;
+
 mod drive;
 mod frame;
 mod http;

@@ -16,6 +16,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// With Ethernet a transmit ring `TX` of exactly two segments, 2920 bytes, is best: with between
 /// one and two, a peer that delays its acknowledgements makes each segment wait for them.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SocketMemory<const RX: usize, const TX: usize, const FRAME: usize> {
     rx: [u8; RX],
     tx: [u8; TX],
@@ -56,6 +57,7 @@ where
     loop {
         let mut socket = TcpSocket::new(stack, &mut memory.rx, &mut memory.tx);
         if socket.accept(port).await.is_ok() {
+            log!(debug, "port {}: accepted {}", port, socket.remote_endpoint());
             let (rx, tx) = socket.split();
             server.serve(rx, tx, &mut memory.frame).await;
             socket.close();

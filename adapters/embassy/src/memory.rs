@@ -8,6 +8,7 @@ use wslink_core::Buffer;
 
 /// The memory of one WebSocket; the caller keeps it in a `static` or on the stack.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PeerMemory<const RECEIVE: usize, const TRANSMIT: usize, const STAGE: usize> {
     receive: [u8; RECEIVE],
     transmit: [u8; TRANSMIT],

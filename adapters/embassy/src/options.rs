@@ -78,6 +78,7 @@ impl fmt::Debug for Options<'_> {
 
 /// Pages of which origin may open a WebSocket. Whoever is not a browser says no origin, and may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Origins<'o> {
     /// Those that came from the host that is asked.

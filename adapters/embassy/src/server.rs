@@ -93,8 +93,10 @@ where
             taken = self.pool.take();
             if taken.is_none() {
                 answer = Answer::Refusal(Refusal::FULL);
+                log!(warn, "all {} WebSockets are taken", PEERS);
             }
         }
+        log!(debug, "HTTP: {}", answer);
         if !self.respond(&mut tx, answer).await {
             return;
         }
@@ -137,6 +139,7 @@ where
         let id = self.shared.hub(Hub::next_peer);
         let (api, entropy) = (Api::of::<S>(), (self.options.entropy)());
         let connection = Connection::accept(config, api, buffers, id, entropy, now());
+        log!(info, "{}: WebSocket", id);
         *place = connection.ok().map(|connection| Peer::new(self, id, connection));
     }
 }

@@ -6,6 +6,7 @@ use core::fmt::{self, Display};
 
 /// What happened, borrowed from the frame and from the client.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The hello was accepted: calls may be made from now on.
@@ -46,6 +47,7 @@ pub enum Event<'a> {
 
 /// How a call ended.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Outcome<'a> {
     /// With this result.
@@ -67,6 +69,7 @@ pub enum Outcome<'a> {
 
 /// The `error` of an answer.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Failure<'a> {
     /// Its code ([`code`](crate::code) names the standard ones); 0 if it had none.
     pub code: i64,
@@ -84,6 +87,7 @@ impl Display for Failure<'_> {
 
 /// Why a message could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Unreadable {
     /// It is more than this client's limits allow, or one of its attachments is.
@@ -112,6 +116,7 @@ impl Display for Unreadable {
 
 /// Why a hello or a call was not taken. Nothing was queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CallError {
     /// No hello was accepted yet, the connection is about to end, or (for a hello) one waits for

@@ -41,6 +41,7 @@ const ZERO: u32 = 4095;
 /// `max_msg_size` is the largest chunk that is sent, unless the server takes only smaller ones.
 /// [`Deadlines::call`] is for calls that are given none of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Config {
     /// What it may cost.

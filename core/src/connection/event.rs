@@ -6,6 +6,7 @@ use core::time::Duration;
 
 /// The memory that a connection is lent.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Buffers<B> {
     /// Pending chunks, fragments and 1.x attachments. A message that comes in one frame does not
     /// pass through it.
@@ -52,6 +53,7 @@ pub struct CallId(pub(crate) u32);
 /// A frame that is too long for the transport's buffer may be handed on in pieces, as if the peer
 /// had fragmented it: all but the last with `fin` false, the further ones as continuations.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Frame<'a> {
     /// The start of a text message. Read in place, which changes the bytes.
@@ -86,6 +88,7 @@ pub enum Frame<'a> {
 
 /// What happened, borrowed from the frame and from the connection.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The peer said hello; answer with [`authorize`](crate::Connection::authorize). Until then the
@@ -119,6 +122,7 @@ pub enum Event<'a> {
 
 /// The opcode of a frame to be sent (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpCode {
     /// A further piece of the message under way.
@@ -140,6 +144,7 @@ pub enum OpCode {
 /// Send `head`, then `body`; tell [`advance`](crate::Connection::advance) how many bytes were
 /// taken. A frame is lent again, from where it stands, until all of it is taken.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Transmit<'a, B> {
     /// Its opcode.
     pub opcode: OpCode,
@@ -157,6 +162,7 @@ pub struct Transmit<'a, B> {
 
 /// Bytes that are somebody else's.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Body<'a, B> {
     /// Encoded bytes of the connection or of the hub.

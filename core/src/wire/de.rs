@@ -13,6 +13,7 @@ use super::{MAX_DEPTH, Malformed, MalformedKind, json};
 
 /// Why a value could not be read as the wanted type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes are no value; never in a [`Value`](super::Value), which is checked.

@@ -21,6 +21,7 @@ pub use writer::{
 
 /// Which of the two wire dialects a connection speaks, told from its first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Dialect {
     /// wslink 1.x: JSON in text messages, attachments in binary messages of their own.
@@ -35,6 +36,7 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Why bytes are not one well-formed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Malformed {
     /// Offset of the first byte that does not fit.
     pub at: usize,
@@ -44,6 +46,7 @@ pub struct Malformed {
 
 /// What is wrong with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MalformedKind {
     /// The bytes end inside the value.

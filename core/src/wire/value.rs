@@ -166,6 +166,7 @@ impl fmt::Debug for Value<'_> {
 
 /// The least part of a value that is read at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Token<'a> {
     /// Null (`nil` in MessagePack).
@@ -304,6 +305,7 @@ impl fmt::Debug for Reader<'_> {
 
 /// How many items are still to come, as [`Token::Seq`] and [`Token::Map`] tell it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Left(pub(crate) Option<u32>);
 
 impl Left {
@@ -312,6 +314,7 @@ impl Left {
 
 /// The items of a list, see [`Value::items`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Items<'a> {
     reader: Reader<'a>,
     left: Left,
@@ -330,6 +333,7 @@ impl<'a> Iterator for Items<'a> {
 
 /// The entries of a map, see [`Value::entries`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Entries<'a> {
     reader: Reader<'a>,
     left: Left,

@@ -71,6 +71,7 @@ pub struct Writer<'b> {
 /// A list or map that is being written: to be handed to [`Writer::end`], innermost first.
 #[must_use = "a list or map that is not ended is not well-formed"]
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Open {
     /// Where its MessagePack header lies.
     header: usize,
@@ -83,6 +84,7 @@ pub struct Open {
 
 /// What [`Writer::finish`] left at the start of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Encoded {
     /// Length of the text.
     pub text_len: u32,
@@ -97,6 +99,7 @@ pub struct Encoded {
 
 /// The message does not fit the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Overflow {
     /// Size of buffer that it needs.
     pub needed: usize,
@@ -106,6 +109,7 @@ pub struct Overflow {
 
 /// Why a value has no form on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The key of a map is neither a string nor a char, an integer or a bool.

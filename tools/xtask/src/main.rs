@@ -21,7 +21,7 @@ usage: cargo xtask <what>
                            denied
   docs                     rustdoc of the workspace, warnings denied
   no-std                   the device side for thumbv7m-none-eabi with `core` alone
-  unit                     cargo test of the workspace, doctests included
+  unit                     cargo test of the workspace, doctests included, and with the feature defmt
   stock                    Kitware's JavaScript clients against the instrument, and through
                            `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
@@ -35,6 +35,8 @@ usage: cargo xtask <what>
 /// What has to build where there is no allocator.
 const NO_STD_PACKAGES: &[&str] =
     &["wslink-core", "wslink-no-std", "wslink-scope", "wslink-embassy"];
+/// What has features of its own.
+const FEATURED_PACKAGES: &[&str] = &["wslink-core", "wslink", "wslink-embassy"];
 const NO_STD_TARGET: &str = "thumbv7m-none-eabi";
 
 /// In `test`: enough to run the corpora and notice what is broken at once.
@@ -136,6 +138,10 @@ fn fmt() -> Outcome {
 
 fn lint() -> Outcome {
     cargo(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]).run()?;
+    cargo(["clippy", "--all-features", "--all-targets"])
+        .args(FEATURED_PACKAGES.iter().flat_map(|it| ["--package", it]))
+        .args(["--", "-Dwarnings"])
+        .run()?;
     firmware::lint()
 }
 
@@ -164,5 +170,12 @@ fn no_std() -> Outcome {
 }
 
 fn unit() -> Outcome {
-    cargo(["test", "--workspace", "--no-fail-fast"]).run()
+    cargo(["test", "--workspace", "--no-fail-fast"]).run()?;
+    // The same transcripts where everything is logged: nothing else changes.
+    cargo(["test", "--no-fail-fast", "--tests"])
+        .args(["--package", "wslink-core", "--package", "wslink-embassy"])
+        .args(["--package", "wslink-scenarios"])
+        .args(["--features", "wslink-core/defmt,wslink-embassy/defmt"])
+        .env("DEFMT_LOG", "debug")
+        .run()
 }

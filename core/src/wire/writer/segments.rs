@@ -29,6 +29,7 @@ use crate::wire::Dialect;
 /// assert_eq!(message.at(7, |_| 3), None);
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Segments<'a> {
     dialect: Dialect,
     text: &'a [u8],
@@ -37,6 +38,7 @@ pub struct Segments<'a> {
 
 /// Bytes of a message that lie together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Segment<'a> {
     /// These.
     Bytes(&'a [u8]),
@@ -53,6 +55,7 @@ pub enum Segment<'a> {
 
 /// Where an attachment goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place<'a> {
     /// 1.x: its attachment key, as it stands in the text.
     pub key: &'a str,
