@@ -34,7 +34,30 @@ pub enum Received {
     Publication(String, Val),
 }
 
-pub(crate) struct ClientEnd {
+/// A client without a server: for tests over a transport of one's own, as a [`Pair`](crate::Pair)
+/// has it within.
+///
+/// It makes frames and reads frames; to send them is up to the caller.
+///
+/// ```
+/// use wslink_core::wire::Dialect;
+/// use wslink_testkit::{ClientEnd, Frame, Received, val};
+///
+/// let mut client = ClientEnd::new(Dialect::V1, true);
+/// let id = client.next_id();
+/// let call = ClientEnd::request(&id, "math.double", val!([21]), val!({}));
+/// for frame in client.encode(call) {
+///     let line = client.sent(&frame);
+///     assert!(line.starts_with("text {\"wslink\": \"1.0\", \"id\": \"rpc:c0:0\""));
+///     // Here the frame is sent, and this comes back.
+/// }
+/// let answer = Frame::text(r#"{"wslink": "1.0", "id": "rpc:c0:0", "result": 42}"#);
+/// let (_, reaction) = client.receive(&answer);
+/// assert_eq!(reaction, None);
+/// assert_eq!(client.received(), [Received::Answer(id, Ok(val!(42)))]);
+/// ```
+#[derive(Debug)]
+pub struct ClientEnd {
     pub(crate) dialect: Dialect,
     pub(crate) phase: Phase,
     /// Content of a chunk that this client sends; `None`: what the server announced.
@@ -44,7 +67,7 @@ pub(crate) struct ClientEnd {
     /// Whether it answers Ping and Close.
     pub(crate) answering: bool,
     pub(crate) received: Vec<Received>,
-    pub(crate) up: Decoder,
+    up: Decoder,
     down: Decoder,
     client_id: Option<String>,
     max_msg_size: Option<usize>,
@@ -58,7 +81,8 @@ pub(crate) struct ClientEnd {
 }
 
 impl ClientEnd {
-    pub(crate) const fn new(dialect: Dialect, strict: bool) -> Self {
+    /// A client that has not said anything. If `strict`, it panics at what no client can read.
+    pub const fn new(dialect: Dialect, strict: bool) -> Self {
         Self {
             dialect,
             phase: Phase::Greeting,
@@ -79,43 +103,50 @@ impl ClientEnd {
     }
 
     /// The id of the next call, as the stock clients count.
-    pub(crate) fn next_id(&mut self) -> String {
+    pub fn next_id(&mut self) -> String {
         let id = format!("rpc:{}:{}", self.client_id.as_deref().unwrap_or("c0"), self.next_call);
         self.next_call += 1;
         id
     }
 
-    pub(crate) fn request(id: &str, method: &str, args: Val, kwargs: Val) -> Val {
+    /// The envelope of a request.
+    #[must_use]
+    pub fn request(id: &str, method: &str, args: Val, kwargs: Val) -> Val {
         val!({"wslink": "1.0", "id": id, "method": method, "args": args, "kwargs": kwargs})
     }
 
     /// The frames of an envelope with all its attachments.
-    pub(crate) fn encode(&mut self, envelope: Val) -> Vec<Frame> {
+    pub fn encode(&mut self, envelope: Val) -> Vec<Frame> {
         if let Some(bytes) = self.chunk {
             self.encoder.chunk = bytes;
         }
         self.encoder.frames(envelope)
     }
 
-    /// Follows what this client sends.
-    pub(crate) fn sent(&mut self, frame: &Frame, message: &Message) {
+    /// Follows what this client sends; gives its line of the transcript.
+    pub fn sent(&mut self, frame: &Frame) -> String {
+        let (line, message) = self.up.frame(frame);
         if frame.opcode == OpCode::Close {
             self.step(Step::CloseSent);
-            return;
         }
-        let Message::Envelope(envelope) = message else { return };
+        let Message::Envelope(envelope) = message else { return line };
         let text = |key| envelope.field(key).and_then(Val::as_str);
-        let (Some(id), Some(method)) = (text("id"), text("method")) else { return };
-        if method == "wslink.hello" && id.starts_with("system:") {
+        if let (Some(id), Some("wslink.hello")) = (text("id"), text("method"))
+            && id.starts_with("system:")
+        {
             self.hellos.push_back(id.to_owned());
             if self.hellos.len() == 1 {
                 self.step(Step::Hello);
             }
         }
+        line
     }
 
     /// Takes a frame of the server; gives its line of the transcript, and what has to be answered.
-    pub(crate) fn receive(&mut self, frame: &Frame) -> (String, Option<Frame>) {
+    ///
+    /// # Panics
+    /// If it is strict, and at answers that are neither result nor error.
+    pub fn receive(&mut self, frame: &Frame) -> (String, Option<Frame>) {
         if self.strict {
             self.check(frame);
         }
@@ -139,6 +170,11 @@ impl ClientEnd {
             }
         };
         (line, answer)
+    }
+
+    /// All answers and publications that have come.
+    pub fn received(&self) -> &[Received] {
+        &self.received
     }
 
     /// What every client relies on.

@@ -67,7 +67,7 @@ mod server;
 mod transcript;
 mod val;
 
-pub use client::{Failure, Received};
+pub use client::{ClientEnd, Failure, Received};
 pub use clock::{Clock, Sleep};
 pub use codec::NotAValue;
 pub use decode::{Decoder, Message};

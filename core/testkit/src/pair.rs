@@ -211,8 +211,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
         let now = self.clock.now();
         let End { client: end, link, .. } = &mut self.ends[client.0];
         for frame in link.pieces_of(frame) {
-            let (line, message) = end.up.frame(&frame);
-            end.sent(&frame, &message);
+            let line = end.sent(&frame);
             self.transcript.push(now, client.0, Way::Up, line);
             link.send_up(now, Up::Frame(frame));
         }
@@ -403,8 +402,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
                 end.frames.push(frame);
                 transcript.push(now, number, Way::Down, line);
                 if let Some(answer) = answer {
-                    let (line, message) = end.client.up.frame(&answer);
-                    end.client.sent(&answer, &message);
+                    let line = end.client.sent(&answer);
                     transcript.push(now, number, Way::Up, line);
                     end.link.send_up(now, Up::Frame(answer));
                 }

@@ -19,7 +19,7 @@ pub const IMAGE: Topic<(u32, Attachment)> = Topic::new("bench.image");
 pub const DIALECTS: [(Dialect, &str); 2] = [(Dialect::V1, "v1"), (Dialect::V2, "v2")];
 
 /// A service with one method for each kind of exchange.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Bench {
     clock: Clock,
     /// What the service was told of its peers.

@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask <what>`. `help` lists them.
 
+mod autobahn;
 mod device;
 mod firmware;
 mod fuzz;
@@ -26,6 +27,7 @@ usage: cargo xtask <what>
                            `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
   proxy                    the instrument behind nginx, as docs/proxy.md says
+  autobahn                 the Autobahn suite against the RFC 6455 layer of each adapter
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
                            in QEMU, at port 18080
   device                   the first in QEMU, with the stock clients and Chromium against it
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         ["stock"] => node::stock(),
         ["browser"] => node::browser(),
         ["proxy"] => proxy::run(),
+        ["autobahn"] => autobahn::run(),
         ["firmware"] => firmware::check(),
         ["firmware", "--run"] => device::run(),
         ["device"] => device::test(),
@@ -95,6 +98,7 @@ fn test() -> Outcome {
         ("stock", node::stock),
         ("browser", node::browser),
         ("proxy", proxy::run),
+        ("autobahn", autobahn::run),
         ("firmware", firmware::check),
         ("device", device::test),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
@@ -116,7 +120,7 @@ fn test() -> Outcome {
             }
         };
         println!("== {name}: {word} ({seconds:.1} s)");
-        summary.push(format!("  {name:<8} {word:<7} {seconds:7.1} s"));
+        summary.push(format!("  {name:<9} {word:<7} {seconds:7.1} s"));
     }
 
     println!("\nsteps:\n{}", summary.join("\n"));

@@ -1,0 +1,38 @@
+//! The echo on the layer of `wslink-smol`.
+
+use crate::LARGEST;
+use crate::socket::{Incoming, Socket, close, data};
+use async_tungstenite::tungstenite::protocol::frame::coding::Data;
+use core::future::poll_fn;
+use smol::Async;
+use std::io;
+use std::net::TcpStream;
+
+pub(crate) fn echo(stream: TcpStream, ahead: Vec<u8>) -> io::Result<()> {
+    smol::block_on(async {
+        let stream = Async::new(stream)?;
+        let mut socket = Socket::new(stream, &ahead, LARGEST, LARGEST);
+        loop {
+            let mut ends = false;
+            match poll_fn(|cx| socket.poll_next(cx)).await {
+                Incoming::Text(text) => socket.queue(data(Data::Text, true, text.into())),
+                Incoming::Binary(bytes) => socket.queue(data(Data::Binary, true, bytes)),
+                Incoming::Ping | Incoming::Pong(_) => {}
+                Incoming::Close(_) | Incoming::End => ends = true,
+                Incoming::TooBig(_) => {
+                    socket.queue(close(&1009_u16.to_be_bytes()));
+                    ends = true;
+                }
+                Incoming::Violation(code, reason) => {
+                    let code = code.number().to_be_bytes();
+                    socket.queue(close(&[&code, reason.as_bytes()].concat()));
+                    ends = true;
+                }
+            }
+            poll_fn(|cx| socket.poll_flush(cx)).await?;
+            if ends {
+                return Ok(());
+            }
+        }
+    })
+}
