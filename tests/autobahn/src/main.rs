@@ -6,6 +6,8 @@
 //!
 //! Prints the name and the URL of each echo, and serves them until it is killed.
 
+#![allow(unexpected_cfgs, reason = "features of the adapters, whose sources are compiled in")]
+
 mod desktop;
 mod device;
 mod engine;
