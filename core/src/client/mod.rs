@@ -11,7 +11,7 @@ pub use event::{CallError, Event, Failure, Outcome, Unreadable};
 
 use crate::connection::inbound::Inbound;
 use crate::connection::outbound::Taken;
-use crate::connection::timers::{Pending, Periods, Timers};
+use crate::connection::timers::{Pending, Timers};
 use crate::envelope::HELLO;
 use crate::state::Step;
 use crate::wire::{Dialect, EncodeError, Encoded, MAX_DEPTH, Writer};
@@ -113,7 +113,6 @@ impl Config {
 /// ```
 pub struct Client<M: Memory> {
     limits: Limits,
-    periods: Periods,
     dialect: Dialect,
     phase: Phase,
     /// What stands in the ids of calls.
@@ -156,7 +155,6 @@ impl<M: Memory> Client<M> {
         let first_chunk = u32::from_le_bytes([a, b, c, d]);
         Ok(Self {
             limits: config.limits,
-            periods: Periods::new(&config.deadlines),
             dialect,
             phase: Phase::Greeting,
             client_id: heapless::String::new(),
@@ -167,7 +165,7 @@ impl<M: Memory> Client<M> {
             requests: Requests::new(buffers.transmit, limits),
             inbound: Inbound::new(buffers.receive, limits, now),
             outbound: Outbound::new(limits.max_msg_size.min(UNTOLD), first_chunk),
-            timers: Timers::new(now),
+            timers: Timers::new(&config.deadlines, now),
             unfinished: 0,
             reason: None,
             told: false,
@@ -328,7 +326,7 @@ impl<M: Memory> Client<M> {
             return Err(CallError::NotOpen);
         }
         let (dialect, first_key) = (self.dialect, self.next_key);
-        let deadline = within.map_or_else(|| self.periods.call(now), |it| Some(now + it));
+        let deadline = within.map_or_else(|| self.timers.call(now), |it| Some(now + it));
         let request = Request { kind: Kind::Call, dialect, first_key, deadline };
         let client_id = name(&self.client_id);
         let at = Cell::new((0, 0));
@@ -450,7 +448,7 @@ impl<M: Memory> Client<M> {
             call: self.requests.deadline(),
             rate: None,
         };
-        let next = self.timers.next(&self.periods, pending);
+        let next = self.timers.next(pending);
         // Calls expire also while a Close waits for its answer.
         let call = self.requests.deadline().map(|at| (at, TimeoutReason::Call));
         next.into_iter().chain(call).min_by_key(|(at, _)| *at)

@@ -130,7 +130,7 @@ impl<M: Memory> Connection<M> {
                 let hash = hash(api);
                 let (from, all) = (page as usize, api.methods.len() + api.topics.len());
                 let mut count = all.saturating_sub(from);
-                let room = self.calls.room_beside(call);
+                let room = self.calls.room_beside(call, limits);
                 loop {
                     let page = Page { api, limits, session: hub.session().0, hash, from, count };
                     let mut measure = Writer::new(dialect, &mut [], 0, &|_| None);

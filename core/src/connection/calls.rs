@@ -6,7 +6,8 @@ use crate::arena::{Arena, Span, Spans};
 use crate::envelope::{Data, write_error};
 use crate::wire::{Dialect, EncodeError, Encoded, Segments, Writer};
 use crate::{
-    Blob, Instant, Limit, LimitExceeded, Memory, MethodInfo, RpcError, SendError, Table, code,
+    Blob, Instant, Limit, LimitExceeded, Limits, Memory, MethodInfo, RpcError, SendError, Table,
+    code,
 };
 use core::mem;
 
@@ -16,6 +17,12 @@ const LAST_RESORT: usize = 96;
 
 /// The message of that error.
 const TOO_LARGE: &str = "Answer too large";
+
+/// Room that is kept for one more answer.
+fn reserve(limits: &Limits) -> usize {
+    // The id and the answer to it lie side by side while it is written.
+    LAST_RESORT + 2 * usize::from(limits.id)
+}
 
 /// An error, and shorter ones that say less.
 fn forms<'a>(message: &'a str, data: Data<'a>) -> [(&'a str, Data<'a>); 3] {
@@ -106,9 +113,6 @@ pub(crate) struct Calls<M: Memory> {
     slots: Slots<M>,
     arena: Arena<M::Buffer>,
     last_id: CallId,
-    /// Longest id.
-    id: u16,
-    limit: u16,
     max_msg_size: u32,
 }
 
@@ -126,28 +130,20 @@ pub(crate) type Write<'a> = &'a dyn Fn(&mut Writer<'_>, &str) -> Result<(), Enco
 impl<M: Memory> Calls<M> {
     /// # Errors
     /// The buffer cannot hold a single answer.
-    pub(crate) fn new(buffer: M::Buffer, limits: &crate::Limits) -> Result<Self, LimitExceeded> {
+    pub(crate) fn new(buffer: M::Buffer, limits: &Limits) -> Result<Self, LimitExceeded> {
         let arena = Arena::new(buffer, limits.transmit_bytes);
         let calls = Self {
             slots: Slots(M::Calls::default()),
             arena,
             last_id: CallId(0),
-            id: limits.id,
-            limit: limits.calls.max(1),
             max_msg_size: limits.max_msg_size,
         };
-        let (needed, available) = (calls.reserve(), calls.arena.capacity());
+        let (needed, available) = (reserve(limits), calls.arena.capacity());
         if available < needed {
             let (needed, available) = (needed as u64, available as u64);
             return Err(LimitExceeded::new(Limit::TransmitBytes, needed, available));
         }
         Ok(calls)
-    }
-
-    /// Room that is kept for one more answer.
-    fn reserve(&self) -> usize {
-        // The id and the answer to it lie side by side while it is written.
-        LAST_RESORT + 2 * usize::from(self.id)
     }
 
     /// Most content of a frame.
@@ -161,11 +157,11 @@ impl<M: Memory> Calls<M> {
     }
 
     /// Whether one more request can be taken and be answered at least with an error.
-    pub(crate) fn has_room(&self) -> bool {
-        let most = usize::from(self.limit).min(self.slots.0.capacity());
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        let most = usize::from(limits.calls.max(1)).min(self.slots.0.capacity());
         let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
         self.slots.0.as_ref().len() < most
-            && self.arena.capacity().saturating_sub(used) >= self.reserve()
+            && self.arena.capacity().saturating_sub(used) >= reserve(limits)
     }
 
     /// Takes in a request; `None` if there is no room.
@@ -469,11 +465,8 @@ impl<M: Memory> Calls<M> {
         true
     }
 
-    /// Queues a message that answers nothing, if there is room.
+    /// Queues a message that answers nothing, where [`has_room`](Self::has_room).
     pub(crate) fn notify(&mut self, dialect: Dialect, write: Write<'_>) -> bool {
-        if !self.has_room() {
-            return false;
-        }
         let Some(call) = self.open("", None, None, None) else { return false };
         let sent = self.encode(call, dialect, 0, &[], write).is_ok();
         if !sent {
@@ -489,10 +482,10 @@ impl<M: Memory> Calls<M> {
     }
 
     /// Room for an answer, beside everything that is queued.
-    pub(crate) fn room_beside(&self, call: CallId) -> usize {
+    pub(crate) fn room_beside(&self, call: CallId, limits: &Limits) -> usize {
         let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
         // One more answer shall fit afterwards.
-        let kept = self.reserve().saturating_sub(self.id(call).len());
+        let kept = reserve(limits).saturating_sub(self.id(call).len());
         self.arena.capacity().saturating_sub(used + kept)
     }
 

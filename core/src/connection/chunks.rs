@@ -110,7 +110,7 @@ impl<M: Memory> Inbound<M> {
         self.make_room(index, header.offset, len, limits, beginning)?;
         // Room was made behind all spans, or they were moved: look again where the chunk lies.
         let from = self.store.lent.start as usize + CHUNK_HEADER;
-        let to = (self.store.pending.as_ref()[index].span.start + header.offset) as usize;
+        let to = (self.store.pending()[index].span.start + header.offset) as usize;
         self.arena.bytes_mut().copy_within(from..from + len as usize, to);
         self.received(index, len)
     }
@@ -135,7 +135,7 @@ impl<M: Memory> Inbound<M> {
         let index = self.check_chunk(now, header, len, limits, most, beginning)?;
         let Some(index) = index else { return Ok(None) };
         self.make_room(index, header.offset, len, limits, beginning)?;
-        let to = (self.store.pending.as_ref()[index].span.start + header.offset) as usize;
+        let to = (self.store.pending()[index].span.start + header.offset) as usize;
         if let Some(room) = self.arena.bytes_mut().get_mut(to..to + content.len()) {
             room.copy_from_slice(content);
         }
@@ -143,7 +143,7 @@ impl<M: Memory> Inbound<M> {
     }
 
     fn find(&self, id: u32) -> Option<usize> {
-        position(self.store.pending.as_ref(), |it| it.id == id)
+        position(self.store.pending(), |it| it.id == id)
     }
 
     /// Holds a chunk against its message, of which it may be the first; gives the message's index
@@ -168,13 +168,6 @@ impl<M: Memory> Inbound<M> {
         let index = match self.find(id) {
             Some(index) => index,
             None => {
-                let pending = &mut self.store.pending;
-                let cap = usize::from(limits.pending).min(pending.capacity());
-                let exceeded = LimitExceeded::new(
-                    Limit::Pending,
-                    pending.as_ref().len() as u64 + 1,
-                    cap as u64,
-                );
                 let entry = Pending {
                     id,
                     total,
@@ -185,13 +178,12 @@ impl<M: Memory> Inbound<M> {
                 };
                 // Without an entry the further chunks could not be told from those of a new
                 // message: only a Close helps.
-                if pending.as_ref().len() >= cap || pending.push(entry).is_err() {
-                    return Err(Refusal::Limit(exceeded, Beginning::None));
-                }
-                pending.as_ref().len() - 1
+                let pushed = self.store.push_pending(entry, limits.pending);
+                pushed.map_err(|exceeded| Refusal::Limit(exceeded, Beginning::None))?;
+                self.store.pending().len() - 1
             }
         };
-        let Some(message) = self.store.pending.as_mut().get_mut(index) else { return Ok(None) };
+        let Some(message) = self.store.pending_mut().get_mut(index) else { return Ok(None) };
         if message.total != total {
             return violation("a chunk of another total than its message's first");
         }
@@ -199,7 +191,7 @@ impl<M: Memory> Inbound<M> {
         if message.refused {
             message.received = message.received.saturating_add(len);
             if message.received >= total {
-                _ = self.store.pending.swap_remove(index);
+                _ = self.store.remove_pending(index);
             }
             return Ok(None);
         }
@@ -218,7 +210,7 @@ impl<M: Memory> Inbound<M> {
 
     /// What of a pending message has come without a gap.
     fn beginning(&self, index: usize) -> Beginning {
-        let Some(message) = self.store.pending.as_ref().get(index) else { return Beginning::None };
+        let Some(message) = self.store.pending().get(index) else { return Beginning::None };
         let first = self.ranges.as_ref().iter().find(|it| it.id == message.id && it.start == 0);
         first.map_or(Beginning::None, |range| {
             Beginning::Stored(Span { start: message.span.start, len: range.end })
@@ -234,7 +226,7 @@ impl<M: Memory> Inbound<M> {
         limits: &Limits,
         beginning: Beginning,
     ) -> Result<(), Refusal> {
-        let Some(message) = self.store.pending.as_ref().get(index).copied() else { return Ok(()) };
+        let Some(message) = self.store.pending().get(index).copied() else { return Ok(()) };
         let end = offset + len;
         let mut refused = None;
         // What was never received is not made room for, but for what is a little ahead.
@@ -251,12 +243,12 @@ impl<M: Memory> Inbound<M> {
                 end.max(message.total.min(end.saturating_mul(2)))
             };
             fn span<M: Memory>(store: &mut Store<M>, index: usize) -> &mut Span {
-                &mut store.pending.as_mut()[index].span
+                &mut store.pending_mut()[index].span
             }
             let room = self.reserve(len as usize, |store| span(store, index)).map(|()| len);
             let least = |this: &mut Self| this.reserve(end as usize, |store| span(store, index));
             match room.or_else(|_| least(self).map(|()| end)) {
-                Ok(len) => self.store.pending.as_mut()[index].span.len = len,
+                Ok(len) => self.store.pending_mut()[index].span.len = len,
                 Err(exceeded) => refused = Some(exceeded),
             }
         }
@@ -306,7 +298,7 @@ impl<M: Memory> Inbound<M> {
 
     /// Counts a chunk; gives the message when it was the last.
     fn received(&mut self, index: usize, len: u32) -> Result<Option<Whole<'static>>, Refusal> {
-        let Some(message) = self.store.pending.as_mut().get_mut(index) else { return Ok(None) };
+        let Some(message) = self.store.pending_mut().get_mut(index) else { return Ok(None) };
         message.received += len;
         if message.received < message.total {
             return Ok(None);
@@ -314,21 +306,21 @@ impl<M: Memory> Inbound<M> {
         let span = Span { start: message.span.start, len: message.total };
         let id = message.id;
         self.forget(id);
-        _ = self.store.pending.swap_remove(index);
+        _ = self.store.remove_pending(index);
         self.store.lent = span;
         Ok(Some(Whole::Stored(Dialect::V2, span)))
     }
 
     /// Frees the bytes of a message; what still comes of it is passed over.
     fn refuse(&mut self, index: usize, len: u32) {
-        let Some(message) = self.store.pending.as_mut().get_mut(index) else { return };
+        let Some(message) = self.store.pending_mut().get_mut(index) else { return };
         message.refused = true;
         message.received = message.received.saturating_add(len);
         message.span = Span::default();
         let (id, complete) = (message.id, message.received >= message.total);
         self.forget(id);
         if complete {
-            _ = self.store.pending.swap_remove(index);
+            _ = self.store.remove_pending(index);
         }
     }
 

@@ -3,14 +3,14 @@
 
 use super::chunks::ChunkHeader;
 use super::inbound::{AttachmentState, Inbound, position};
-use crate::{Instant, Limits, Memory, Table};
+use crate::{Instant, Limits, Memory};
 
 impl<M: Memory> Inbound<M> {
     /// Forgets the unfinished 2.x messages whose last chunk came at or before `until`; gives how
     /// many they were.
     pub(crate) fn forget_pending(&mut self, until: Instant) -> usize {
         let mut count = 0;
-        while let Some(index) = position(self.store.pending.as_ref(), |it| it.touched <= until) {
+        while let Some(index) = position(self.store.pending(), |it| it.touched <= until) {
             self.forget_nth(index);
             count += 1;
         }
@@ -21,11 +21,10 @@ impl<M: Memory> Inbound<M> {
     /// many already, the one that has waited longest is forgotten. Tells whether one was.
     pub(crate) fn make_way(&mut self, chunk: &[u8], limits: &Limits) -> bool {
         let Some((header, content)) = ChunkHeader::read(chunk) else { return false };
-        let pending = self.store.pending.as_ref();
-        let most = usize::from(limits.pending).min(self.store.pending.capacity());
+        let pending = self.store.pending();
         let whole = header.offset == 0 && header.total as usize == content.len();
         let known = pending.iter().any(|it| it.id == header.id);
-        if whole || known || pending.len() < most {
+        if whole || known || !self.store.is_full_of_pending(limits.pending) {
             return false;
         }
         let oldest = (0..pending.len()).min_by_key(|index| pending[*index].touched);
@@ -37,8 +36,8 @@ impl<M: Memory> Inbound<M> {
         let waiting = |it: &super::inbound::Attachment| {
             matches!(it.state, AttachmentState::Complete | AttachmentState::Refused(..))
         };
-        let index = position(self.store.attachments.as_ref(), waiting);
-        index.and_then(|index| self.store.attachments.remove(index)).is_some()
+        let index = position(self.store.attachments(), waiting);
+        index.and_then(|index| self.store.remove_attachment(index)).is_some()
     }
 
     /// Whether `len` more bytes find room.
@@ -47,7 +46,7 @@ impl<M: Memory> Inbound<M> {
     }
 
     fn forget_nth(&mut self, index: usize) {
-        if let Some(message) = self.store.pending.swap_remove(index) {
+        if let Some(message) = self.store.remove_pending(index) {
             self.forget(message.id);
         }
     }

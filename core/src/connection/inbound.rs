@@ -81,16 +81,117 @@ pub(super) struct Store<M: Memory> {
     fragment: Span,
     /// Lent to the caller until the connection is used again.
     pub(super) lent: Span,
-    pub(super) attachments: M::Messages<Attachment>,
-    pub(super) pending: M::Messages<Pending>,
+    unfinished: Unfinished<M>,
+}
+
+/// What waits for the rest of its message; a peer that changes its dialect before hello gives up
+/// what it sent in the other one.
+enum Unfinished<M: Memory> {
+    /// 1.x.
+    Attachments(M::Messages<Attachment>),
+    /// 2.x: messages of which some chunks have come.
+    Pending(M::Messages<Pending>),
+}
+
+impl<M: Memory> Store<M> {
+    pub(super) fn attachments(&self) -> &[Attachment] {
+        match &self.unfinished {
+            Unfinished::Attachments(table) => table.as_ref(),
+            Unfinished::Pending(_) => &[],
+        }
+    }
+
+    pub(super) fn attachments_mut(&mut self) -> &mut [Attachment] {
+        match &mut self.unfinished {
+            Unfinished::Attachments(table) => table.as_mut(),
+            Unfinished::Pending(_) => &mut [],
+        }
+    }
+
+    fn push_attachment(&mut self, attachment: Attachment, most: u16) -> Result<(), LimitExceeded> {
+        if let Unfinished::Attachments(table) = &mut self.unfinished {
+            return push(table, attachment, Limit::Attachments, most);
+        }
+        let mut table = M::Messages::default();
+        let pushed = push(&mut table, attachment, Limit::Attachments, most);
+        self.unfinished = Unfinished::Attachments(table);
+        pushed
+    }
+
+    pub(super) fn remove_attachment(&mut self, index: usize) -> Option<Attachment> {
+        match &mut self.unfinished {
+            Unfinished::Attachments(table) => table.remove(index),
+            Unfinished::Pending(_) => None,
+        }
+    }
+
+    pub(super) fn pending(&self) -> &[Pending] {
+        match &self.unfinished {
+            Unfinished::Pending(table) => table.as_ref(),
+            Unfinished::Attachments(_) => &[],
+        }
+    }
+
+    pub(super) fn pending_mut(&mut self) -> &mut [Pending] {
+        match &mut self.unfinished {
+            Unfinished::Pending(table) => table.as_mut(),
+            Unfinished::Attachments(_) => &mut [],
+        }
+    }
+
+    pub(super) fn push_pending(
+        &mut self,
+        message: Pending,
+        most: u16,
+    ) -> Result<(), LimitExceeded> {
+        if let Unfinished::Pending(table) = &mut self.unfinished {
+            return push(table, message, Limit::Pending, most);
+        }
+        let mut table = M::Messages::default();
+        let pushed = push(&mut table, message, Limit::Pending, most);
+        self.unfinished = Unfinished::Pending(table);
+        pushed
+    }
+
+    /// Takes it out; the last one comes into its place.
+    pub(super) fn remove_pending(&mut self, index: usize) -> Option<Pending> {
+        match &mut self.unfinished {
+            Unfinished::Pending(table) => table.swap_remove(index),
+            Unfinished::Attachments(_) => None,
+        }
+    }
+
+    /// Whether no further message finds a place beside the pending ones.
+    pub(super) fn is_full_of_pending(&self, most: u16) -> bool {
+        match &self.unfinished {
+            Unfinished::Pending(table) => {
+                table.as_ref().len() >= usize::from(most).min(table.capacity())
+            }
+            Unfinished::Attachments(_) => false,
+        }
+    }
+}
+
+fn push<T>(
+    table: &mut impl Table<T>,
+    item: T,
+    limit: Limit,
+    most: u16,
+) -> Result<(), LimitExceeded> {
+    let (used, most) = (table.as_ref().len(), usize::from(most).min(table.capacity()));
+    let exceeded = LimitExceeded::new(limit, used as u64 + 1, most as u64);
+    if used >= most {
+        return Err(exceeded);
+    }
+    table.push(item).map_err(|_| exceeded)
 }
 
 impl<M: Memory> Spans for Store<M> {
     fn each(&mut self, look: &mut dyn FnMut(&mut Span)) {
         look(&mut self.fragment);
         look(&mut self.lent);
-        self.attachments.as_mut().iter_mut().for_each(|it| look(&mut it.span));
-        self.pending.as_mut().iter_mut().for_each(|it| look(&mut it.span));
+        self.attachments_mut().iter_mut().for_each(|it| look(&mut it.span));
+        self.pending_mut().iter_mut().for_each(|it| look(&mut it.span));
     }
 }
 
@@ -101,8 +202,7 @@ impl<M: Memory> Inbound<M> {
             store: Store {
                 fragment: Span::default(),
                 lent: Span::default(),
-                attachments: M::Messages::default(),
-                pending: M::Messages::default(),
+                unfinished: Unfinished::Pending(M::Messages::default()),
             },
             ranges: M::Messages::default(),
             fragments: Fragments::None,
@@ -123,16 +223,16 @@ impl<M: Memory> Inbound<M> {
     pub(crate) fn reclaim(&mut self) {
         self.store.lent = Span::default();
         while let Some(used) =
-            position(self.store.attachments.as_ref(), |it| it.state == AttachmentState::Used)
+            position(self.store.attachments(), |it| it.state == AttachmentState::Used)
         {
-            _ = self.store.attachments.remove(used);
+            _ = self.store.remove_attachment(used);
         }
         self.arena.settle(&mut self.store);
     }
 
     /// The unfinished message that has waited longest for its next piece.
     pub(crate) fn partial(&self) -> Option<Instant> {
-        let pending = self.store.pending.as_ref().iter().map(|it| it.touched);
+        let pending = self.store.pending().iter().map(|it| it.touched);
         let fragments = (self.fragments != Fragments::None).then_some(self.touched);
         pending.chain(fragments).min()
     }
@@ -140,7 +240,7 @@ impl<M: Memory> Inbound<M> {
     /// As if the last piece of each unfinished message had come now.
     pub(crate) fn touch(&mut self, now: Instant) {
         self.touched = now;
-        self.store.pending.as_mut().iter_mut().for_each(|it| it.touched = now);
+        self.store.pending_mut().iter_mut().for_each(|it| it.touched = now);
     }
 
     /// Whether no fragmented WebSocket message is under way.
@@ -269,19 +369,9 @@ impl<M: Memory> Inbound<M> {
         key: Option<u64>,
         limits: &Limits,
     ) -> Result<(), LimitExceeded> {
-        let attachments = &mut self.store.attachments;
-        let most = usize::from(limits.attachments).min(attachments.capacity());
-        let exceeded = LimitExceeded::new(
-            Limit::Attachments,
-            attachments.as_ref().len() as u64 + 1,
-            most as u64,
-        );
-        if attachments.as_ref().len() >= most {
-            return Err(exceeded);
-        }
-        let state = AttachmentState::Expected;
-        let key = key.unwrap_or(NAMELESS);
-        attachments.push(Attachment { key, state, span: Span::default() }).map_err(|_| exceeded)
+        let (key, state) = (key.unwrap_or(NAMELESS), AttachmentState::Expected);
+        let attachment = Attachment { key, state, span: Span::default() };
+        self.store.push_attachment(attachment, limits.attachments)
     }
 
     /// Puts the attachments that `message[values]` names in their places (1.x); each is used up at
@@ -294,11 +384,10 @@ impl<M: Memory> Inbound<M> {
         message: Result<&mut [u8], Span>,
         values: [Option<Span>; 2],
     ) -> Result<(), LimitExceeded> {
-        let attachments = &mut self.store.attachments;
+        let attachments = self.store.attachments_mut();
         let mut refused = Ok(());
         let mut lookup = |key: u64| {
-            let found =
-                attachments.as_mut().iter_mut().find(|it| it.key == key && key != NAMELESS)?;
+            let found = attachments.iter_mut().find(|it| it.key == key && key != NAMELESS)?;
             match found.state {
                 AttachmentState::Complete => {
                     found.state = AttachmentState::Used;
@@ -362,12 +451,12 @@ impl<M: Memory> Inbound<M> {
         self.touched = now;
         self.fragments = if fin { Fragments::None } else { Fragments::Attachment };
         let Some(index) = expected(&self.store) else { return };
-        let len = |store: &Store<M>| store.attachments.as_ref()[index].span.len as usize;
+        let len = |store: &Store<M>| store.attachments()[index].span.len as usize;
         let result = match exceeds(most, len(&self.store) + payload.len()) {
             Some(exceeded) => Err(exceeded),
-            None => self.extend(payload, |store| &mut store.attachments.as_mut()[index].span),
+            None => self.extend(payload, |store| &mut store.attachments_mut()[index].span),
         };
-        let Some(attachment) = self.store.attachments.as_mut().get_mut(index) else { return };
+        let Some(attachment) = self.store.attachments_mut().get_mut(index) else { return };
         match result {
             Ok(span) => {
                 attachment.span = span;
@@ -436,7 +525,7 @@ pub(super) fn exceeds(most: LimitExceeded, len: usize) -> Option<LimitExceeded> 
 }
 
 fn expected<M: Memory>(store: &Store<M>) -> Option<usize> {
-    position(store.attachments.as_ref(), |it| it.state == AttachmentState::Expected)
+    position(store.attachments(), |it| it.state == AttachmentState::Expected)
 }
 
 pub(super) fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {

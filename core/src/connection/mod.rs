@@ -30,7 +30,7 @@ use core::fmt;
 use inbound::Inbound;
 use outbound::{Lost, Outbound, Taken};
 use serde::Serialize;
-use timers::{Pending, Periods, Timers};
+use timers::{Pending, Timers};
 
 /// A server's side of one connection.
 ///
@@ -51,7 +51,6 @@ use timers::{Pending, Periods, Timers};
 /// back. The same inputs give the same frames, byte for byte.
 pub struct Connection<M: Memory> {
     limits: Limits,
-    periods: Periods,
     exit: bool,
     api: &'static Api,
     entropy: Entropy,
@@ -98,7 +97,6 @@ impl<M: Memory> Connection<M> {
         let [a, b, c, d, ..] = entropy.0;
         Ok(Self {
             limits: config.limits,
-            periods: Periods::new(&config.deadlines),
             exit: config.exit,
             api,
             entropy,
@@ -111,7 +109,7 @@ impl<M: Memory> Connection<M> {
             calls: Calls::new(buffers.transmit, limits).map_err(UsageError::TooSmall)?,
             inbound: Inbound::new(buffers.receive, limits, now),
             outbound: Outbound::new(peer, u32::from_le_bytes([a, b, c, d])),
-            timers: Timers::new(now),
+            timers: Timers::new(&config.deadlines, now),
             cause: None,
             told: false,
             held: false,
@@ -147,7 +145,7 @@ impl<M: Memory> Connection<M> {
     /// the transmit buffer, a hello waits for its verdict, or the connection is about to end.
     pub fn has_room(&self) -> bool {
         let reading = self.phase.is_reading() && self.waiting.is_none();
-        self.phase == Phase::Closing || reading && self.calls.has_room()
+        self.phase == Phase::Closing || reading && self.calls.has_room(&self.limits)
     }
 
     /// Whether an answer to `call` is still wanted.
@@ -425,21 +423,18 @@ impl<M: Memory> Connection<M> {
             return None;
         }
         let listening = self.has_room() && !self.held;
-        self.timers.next(
-            &self.periods,
-            Pending {
-                greeted: self.greeted && self.phase != Phase::Rejudging,
-                listening,
-                partial: self.inbound.partial().filter(|_| listening),
-                call: self.calls.deadline(),
-                rate: self.outbound.feed.next_at(),
-            },
-        )
+        self.timers.next(Pending {
+            greeted: self.greeted && self.phase != Phase::Rejudging,
+            listening,
+            partial: self.inbound.partial().filter(|_| listening),
+            call: self.calls.deadline(),
+            rate: self.outbound.feed.next_at(),
+        })
     }
 
     /// Tells a client that asked for it what it has missed; whether there was anything.
     fn tell_lag(&mut self, now: Instant, dialect: Dialect) -> bool {
-        if !self.phase.is_authenticated() || !self.calls.has_room() {
+        if !self.phase.is_authenticated() || !self.calls.has_room(&self.limits) {
             return false;
         }
         let Some((topic, missed)) = self.outbound.feed.poll_untold(now) else { return false };

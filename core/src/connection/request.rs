@@ -327,7 +327,7 @@ impl<M: Memory> Connection<M> {
         };
         let info = self.api.methods.get(index);
         let own = info.and_then(|info| info.deadline);
-        let deadline = own.map_or_else(|| self.periods.call(now), |own| Some(now + own));
+        let deadline = own.map_or_else(|| self.timers.call(now), |own| Some(now + own));
         let token = builtin::token(envelope.kwargs.map(value));
         // There is room: the frame would not have been taken otherwise.
         let named = token.as_ref().ok().copied().flatten();

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 /// [`Deadlines`] in milliseconds, in a quarter of their size; `u32::MAX`, 49 days, is never.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Periods {
+struct Periods {
     hello: u32,
     ping: u32,
     pong: u32,
@@ -17,7 +17,7 @@ pub(crate) struct Periods {
 }
 
 impl Periods {
-    pub(crate) fn new(deadlines: &Deadlines) -> Self {
+    fn new(deadlines: &Deadlines) -> Self {
         let millis = |it: Duration| u32::try_from(millis(it)).unwrap_or(u32::MAX);
         Self {
             hello: millis(deadlines.hello),
@@ -29,11 +29,6 @@ impl Periods {
             close: millis(deadlines.close),
         }
     }
-
-    /// When a call of now expires that has no deadline of its own.
-    pub(crate) fn call(&self, now: Instant) -> Option<Instant> {
-        after(now, self.call)
-    }
 }
 
 fn after(since: Instant, period: u32) -> Option<Instant> {
@@ -41,10 +36,11 @@ fn after(since: Instant, period: u32) -> Option<Instant> {
     (period != u32::MAX).then_some(Instant::from_millis(at))
 }
 
-/// The points in time from which the deadlines of a connection count; those of calls are in the
-/// call table.
+/// The deadlines of a connection, and the points in time from which they count; those of calls are
+/// in the call table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timers {
+    periods: Periods,
     /// Since when a hello or its verdict is due, or once it is closing, the peer's Close.
     since: Instant,
     closing: bool,
@@ -72,8 +68,9 @@ pub(crate) struct Pending {
 }
 
 impl Timers {
-    pub(crate) const fn new(now: Instant) -> Self {
+    pub(crate) fn new(deadlines: &Deadlines, now: Instant) -> Self {
         Self {
+            periods: Periods::new(deadlines),
             since: now,
             closing: false,
             heard: now,
@@ -122,12 +119,14 @@ impl Timers {
         }
     }
 
+    /// When a call of now expires that has no deadline of its own.
+    pub(crate) fn call(&self, now: Instant) -> Option<Instant> {
+        after(now, self.periods.call)
+    }
+
     /// The next deadline. While our Close waits for the peer's, nothing else counts.
-    pub(crate) fn next(
-        &self,
-        periods: &Periods,
-        pending: Pending,
-    ) -> Option<(Instant, TimeoutReason)> {
+    pub(crate) fn next(&self, pending: Pending) -> Option<(Instant, TimeoutReason)> {
+        let periods = &self.periods;
         if self.closing {
             return Some((after(self.since, periods.close)?, TimeoutReason::Close));
         }
