@@ -5,6 +5,7 @@ use crate::http::Visitor;
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
+use async_tungstenite::tungstenite::protocol::Role;
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -63,7 +64,7 @@ where
     // not let in at all.
     let before_hello = config.limits.message_before_hello.saturating_mul(2).max(16 << 10);
     let most = conn.frame_limit();
-    let socket = Socket::new(stream, read_ahead, most.min(before_hello.into()), most);
+    let socket = Socket::new(Role::Server, stream, read_ahead, most.min(before_hello.into()), most);
     Some(Box::new(Driver::new(server, conn, socket, visitor, start, judge)))
 }
 

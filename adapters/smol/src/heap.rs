@@ -86,6 +86,18 @@ impl<T> Default for HeapTable<T> {
     }
 }
 
+impl<T> From<Vec<T>> for HeapTable<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self(items)
+    }
+}
+
+impl<T> From<HeapTable<T>> for Vec<T> {
+    fn from(table: HeapTable<T>) -> Self {
+        table.0
+    }
+}
+
 impl<T> AsRef<[T]> for HeapTable<T> {
     fn as_ref(&self) -> &[T] {
         &self.0

@@ -22,6 +22,8 @@ mod attempts;
 mod calls;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 mod drive;
 mod env;
 mod heap;
@@ -37,6 +39,8 @@ mod transmit;
 pub use attempts::FailedHellos;
 #[cfg(feature = "cli")]
 pub use cli::{Directories, ServerArgs};
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use heap::{Heap, HeapBuffer, HeapTable};
 pub use http::{Assets, Origins, web};
 pub use options::{BadSetting, Options};

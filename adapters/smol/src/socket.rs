@@ -49,6 +49,7 @@ impl Incoming {
 pub(crate) struct Socket<T> {
     /// `None` only if taking it apart went wrong.
     ws: Option<WebSocketStream<Meter<T>>>,
+    role: Role,
     config: WebSocketConfig,
     /// Something was queued, by us or by tungstenite.
     unflushed: bool,
@@ -61,9 +62,9 @@ pub(crate) struct Socket<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
-    /// A server's end. `limit` is the largest message until [`set_limit`](Self::set_limit),
+    /// The end of `role`. `limit` is the largest message until [`set_limit`](Self::set_limit),
     /// `most` the largest ever; `read_ahead` was read from the stream behind the handshake.
-    pub(crate) fn new(stream: T, read_ahead: &[u8], limit: u64, most: u64) -> Self {
+    pub(crate) fn new(role: Role, stream: T, read_ahead: &[u8], limit: u64, most: u64) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -76,11 +77,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let mut meter = Meter::new(stream, limit);
         let good = meter.note(read_ahead);
         let part = read_ahead.get(..good).unwrap_or_default().to_vec();
-        let ws = WebSocketStream::from_partially_read(meter, part, Role::Server, Some(config))
+        let ws = WebSocketStream::from_partially_read(meter, part, role, Some(config))
             // It waits for nothing: there is no handshake.
             .now_or_never();
         Self {
             ws,
+            role,
             config,
             unflushed: false,
             sealed: false,
@@ -196,7 +198,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         self.grown = false;
         let meter = ws.into_inner();
         self.ws =
-            WebSocketStream::from_raw_socket(meter, Role::Server, Some(self.config)).now_or_never();
+            WebSocketStream::from_raw_socket(meter, self.role, Some(self.config)).now_or_never();
     }
 
     /// Tells the peer that nothing more follows.

@@ -187,6 +187,11 @@ impl<M: Memory> Client<M> {
         self.phase.is_authenticated()
     }
 
+    /// Whether a hello was ever accepted.
+    pub const fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// Whether the server has answered a hello, by whatever answer: it speaks this dialect.
     pub const fn is_answered(&self) -> bool {
         self.answered

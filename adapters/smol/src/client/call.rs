@@ -1,0 +1,150 @@
+//! Calls as they are built.
+
+use super::error::Error;
+use super::shared::{Asked, Handle, Taken};
+use bytes::Bytes;
+use core::fmt;
+use core::time::Duration;
+use erased_serde::Serialize as Erased;
+use serde::de::DeserializeOwned;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use std::sync::Arc;
+use wslink_core::{Attachment, CallId};
+
+/// A call that is being built: its arguments are written when it is [sent](Self::send).
+#[must_use = "a call is not made until it is sent"]
+pub struct Call<'a> {
+    handle: Arc<Handle>,
+    method: &'a str,
+    args: Vec<Box<dyn Erased + Send + 'a>>,
+    kwargs: Kwargs<'a>,
+    blobs: Vec<Bytes>,
+    within: Option<Duration>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn new(handle: Arc<Handle>, method: &'a str) -> Self {
+        let kwargs = Kwargs::Named(Vec::new());
+        Self { handle, method, args: Vec::new(), kwargs, blobs: Vec::new(), within: None }
+    }
+
+    /// One more positional argument.
+    pub fn arg(mut self, value: impl Serialize + Send + 'a) -> Self {
+        self.args.push(Box::new(value));
+        self
+    }
+
+    /// A keyword argument.
+    pub fn kwarg(mut self, name: &'a str, value: impl Serialize + Send + 'a) -> Self {
+        if let Kwargs::Named(named) = &mut self.kwargs {
+            named.push((name, Box::new(value)));
+        }
+        self
+    }
+
+    /// All keyword arguments: a struct, or a map. Takes the place of those that were given one by
+    /// one.
+    pub fn kwargs(mut self, all: impl Serialize + Send + 'a) -> Self {
+        self.kwargs = Kwargs::All(Box::new(all));
+        self
+    }
+
+    /// One more positional argument, of binary data, which is sent from where it lies.
+    pub fn binary(mut self, bytes: impl Into<Bytes>) -> Self {
+        let attachment = self.attach(bytes);
+        self.arg(attachment)
+    }
+
+    /// A keyword argument of binary data, which is sent from where it lies.
+    pub fn kwarg_binary(mut self, name: &'a str, bytes: impl Into<Bytes>) -> Self {
+        let attachment = self.attach(bytes);
+        self.kwarg(name, attachment)
+    }
+
+    /// Attaches binary data to the message; what it gives stands for it anywhere in an argument.
+    pub fn attach(&mut self, bytes: impl Into<Bytes>) -> Attachment {
+        let index = u32::try_from(self.blobs.len()).unwrap_or(u32::MAX);
+        self.blobs.push(bytes.into());
+        Attachment::nth(index)
+    }
+
+    /// How long it may take, instead of [`Deadlines::call`](wslink_core::Deadlines::call).
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.within = Some(deadline);
+        self
+    }
+
+    /// Sends the call and waits for its answer. If this future is dropped, nobody waits any more,
+    /// and what was not sent yet is not sent.
+    ///
+    /// # Errors
+    /// See [`Error`]. While too many calls are under way this waits until one more may be.
+    pub async fn send<T: DeserializeOwned + Send + 'static>(mut self) -> Result<T, Error> {
+        let taken: Taken<T> = loop {
+            let bell = self.handle.shared.listener();
+            match self.ask() {
+                Some(taken) => break taken?,
+                None => bell.await,
+            }
+        };
+        let Taken { answer, call, connection } = taken;
+        // They are in the message now.
+        self.args.clear();
+        let mut guard = Waiting { handle: &self.handle, connection, call, waits: true };
+        let result = answer.recv().await;
+        guard.waits = false;
+        // The sender is dropped without an answer only if the driver is.
+        result.unwrap_or(Err(Error::Lost { may_have_run: true }))
+    }
+
+    /// `None` if there is no room now.
+    fn ask<T: DeserializeOwned + Send + 'static>(&mut self) -> Option<Result<Taken<T>, Error>> {
+        let asked = Asked {
+            method: self.method,
+            args: self.args.as_slice(),
+            kwargs: &self.kwargs,
+            within: self.within,
+        };
+        self.handle.shared.ask(&asked, &mut self.blobs)
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// Cancels a call that nobody waits for.
+struct Waiting<'h> {
+    handle: &'h Handle,
+    connection: u64,
+    call: CallId,
+    waits: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.waits {
+            self.handle.shared.cancel(self.connection, self.call);
+        }
+    }
+}
+
+enum Kwargs<'a> {
+    Named(Vec<(&'a str, Box<dyn Erased + Send + 'a>)>),
+    All(Box<dyn Erased + Send + 'a>),
+}
+
+impl Serialize for Kwargs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All(all) => all.serialize(serializer),
+            Self::Named(named) => {
+                let mut map = serializer.serialize_map(Some(named.len()))?;
+                named.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+                map.end()
+            }
+        }
+    }
+}
