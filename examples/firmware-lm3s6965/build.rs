@@ -17,6 +17,9 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     println!("cargo:rustc-link-search={}", here.display());
     println!("cargo:rerun-if-changed=memory.x");
+    if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
+        println!("cargo:rustc-link-arg=-Tdefmt.x");
+    }
     println!("cargo:rerun-if-changed={PAGE}");
     println!("cargo:rerun-if-changed={MODULE}");
     println!("cargo:rerun-if-env-changed=WSLINK_AUTH_KEY");

@@ -94,6 +94,8 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
                 peer.progress.set(true);
             }
             if writing.as_mut().poll(cx).is_ready() {
+                // Our Close is out, and nobody reads an answer to it: what it was for is the reason.
+                peer.conn.borrow_mut().handle_eof(now());
                 peer.poll_events();
                 return Poll::Ready(());
             }

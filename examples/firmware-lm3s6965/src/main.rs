@@ -8,8 +8,8 @@
 
 mod board;
 
+use board::print;
 use core::time::Duration;
-use cortex_m_semihosting::hprintln;
 use embassy_net::{Stack, StackResources};
 use static_cell::{ConstStaticCell, StaticCell};
 use wslink_core::{Entropy, Fixed, HubBuffers};
@@ -98,7 +98,7 @@ async fn watch_memory() -> ! {
         if memory.stack_used > deepest {
             deepest = memory.stack_used;
             let (statics, size) = (memory.statics, memory.stack_size);
-            hprintln!("memory: {} bytes static, stack {} of {}", statics, deepest, size);
+            print!("memory: {} bytes static, stack {} of {}", statics, deepest, size);
         }
         embassy_time::Timer::after_secs(1).await;
     }

@@ -1,7 +1,7 @@
 //! The firmware in QEMU: by hand, and with the stock clients and Chromium against it.
 
 use crate::firmware::{LM3S6965, RAM_AT};
-use crate::tools::{Outcome, Run, root};
+use crate::tools::{Outcome, Run, cargo, root};
 use crate::{node, system};
 use core::time::Duration;
 use std::net::{TcpListener, TcpStream};
@@ -28,17 +28,12 @@ pub(crate) fn run() -> Outcome {
 /// Runs the stock clients and the page in Chromium against the firmware in QEMU.
 pub(crate) fn test() -> Outcome {
     let built = LM3S6965.build()?;
-    system::program(
-        "qemu-system-arm",
-        "--version",
-        "qemu-system-arm",
-        "the firmware runs in QEMU, 10 or newer",
-    )?;
+    qemu()?;
     node::chromium()?;
     for (folder, _) in TESTS {
         node::prepare(&root().join(folder))?;
     }
-    let emulator = Emulator::start(&built.elf)?;
+    let emulator = Emulator::start(&built.elf, Stdio::inherit())?;
     let stack = RAM_AT.start + built.static_ram;
     let mut outcome = Ok(());
     for (folder, files) in TESTS {
@@ -57,6 +52,32 @@ pub(crate) fn test() -> Outcome {
     outcome
 }
 
+/// Has a session with the firmware that logs, and compares what it has logged.
+pub(crate) fn log() -> Outcome {
+    let built = LM3S6965.build_that_logs()?;
+    qemu()?;
+    let folder = root().join("tests/stock");
+    node::prepare(&folder)?;
+    let path = built.elf.with_extension("log");
+    let log = std::fs::File::create(&path).map_err(|error| format!("{error}: {path:?}"))?;
+    let emulator = Emulator::start(&built.elf, log.into())?;
+    Run::new("node")
+        .dir(&folder)
+        .args(["--test", "--test-reporter=spec", "device-log.mjs"])
+        .env("WSLINK_DEVICE", format!("http://127.0.0.1:{}", emulator.port))
+        .run()?;
+    drop(emulator);
+    cargo(["test", "--package", "wslink-device-log", "--", "--ignored"])
+        .env("WSLINK_LOG_ELF", built.elf)
+        .env("WSLINK_LOG", path)
+        .run()
+}
+
+fn qemu() -> Outcome {
+    const HINT: &str = "the firmware runs in QEMU, 10 or newer";
+    system::program("qemu-system-arm", "--version", "qemu-system-arm", HINT)
+}
+
 /// QEMU; it ends with this.
 struct Emulator {
     qemu: Child,
@@ -65,7 +86,8 @@ struct Emulator {
 }
 
 impl Emulator {
-    fn start(elf: &Path) -> Result<Self, String> {
+    /// What the firmware prints goes to `output`.
+    fn start(elf: &Path, output: Stdio) -> Result<Self, String> {
         let (port, monitor) = (free_port()?, free_port()?);
         let qemu = Command::new("sh")
             .arg(LM3S6965.directory().join("qemu.sh"))
@@ -73,6 +95,7 @@ impl Emulator {
             .args(["-qmp", &format!("tcp:127.0.0.1:{monitor},server=on,wait=off")])
             .env("PORT", port.to_string())
             .stdin(Stdio::null())
+            .stdout(output)
             .spawn()
             .map_err(|error| format!("QEMU did not start: {error}"))?;
         let mut emulator = Self { qemu, port, monitor };

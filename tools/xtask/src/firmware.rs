@@ -1,6 +1,6 @@
 //! The firmware of `examples`: build it, and say what it takes.
 
-use crate::tools::{Outcome, cargo, nightly_cargo, root, target_dir};
+use crate::tools::{Outcome, Run, cargo, nightly_cargo, root, target_dir};
 use core::ops::Range;
 use std::path::PathBuf;
 
@@ -62,10 +62,13 @@ pub(crate) fn fmt() -> Outcome {
 }
 
 pub(crate) fn lint() -> Outcome {
-    ALL.iter().try_for_each(|it| {
+    let lint = |it: &Firmware, features: &str| {
         let run = nightly_cargo(["clippy", "--release"]).dir(&it.directory());
-        run.arg("--target-dir").arg(firmware_dir()).args(["--", "-Dwarnings"]).run()
-    })
+        let run = run.args(["--features", features]).arg("--target-dir").arg(firmware_dir());
+        run.args(["--", "-Dwarnings"]).run()
+    };
+    ALL.iter().try_for_each(|it| lint(it, ""))?;
+    lint(&LM3S6965, "defmt")
 }
 
 impl Firmware {
@@ -75,7 +78,11 @@ impl Firmware {
 
     fn check(&self) -> Outcome {
         let further = match &self.further_peer {
-            Some(further) => Some((self.build_for(Some(further.peers))?.static_ram, further.bytes)),
+            Some(further) => {
+                let peers = further.peers.to_string();
+                let built = self.build_with(|cargo| cargo.env("FIRMWARE_PEERS", peers))?;
+                Some((built.static_ram, further.bytes))
+            }
             None => None,
         };
         let built = self.build()?;
@@ -94,20 +101,19 @@ impl Firmware {
     }
 
     pub(crate) fn build(&self) -> Result<Built, String> {
-        self.build_for(None)
+        self.build_with(|cargo| cargo)
     }
 
-    fn build_for(&self, peers: Option<u32>) -> Result<Built, String> {
+    /// The same firmware, but it tells by defmt what happens.
+    pub(crate) fn build_that_logs(&self) -> Result<Built, String> {
+        self.build_with(|cargo| cargo.args(["--features", "defmt"]).env("DEFMT_LOG", "debug"))
+    }
+
+    fn build_with(&self, with: impl FnOnce(Run) -> Run) -> Result<Built, String> {
         let target_dir = firmware_dir();
         // Cargo finds the settings of the board beside the package only.
-        let mut cargo = nightly_cargo(["build", "--release"])
-            .dir(&self.directory())
-            .arg("--target-dir")
-            .arg(&target_dir);
-        if let Some(peers) = peers {
-            cargo = cargo.env("FIRMWARE_PEERS", peers.to_string());
-        }
-        cargo.run()?;
+        let cargo = nightly_cargo(["build", "--release"]).dir(&self.directory());
+        with(cargo.arg("--target-dir").arg(&target_dir)).run()?;
         let elf = target_dir.join(self.target).join("release").join(self.name);
         let sections = sections(&std::fs::read(&elf).map_err(|error| format!("{error}: {elf:?}"))?)
             .ok_or("the firmware is not an ELF file of 32 bits")?;

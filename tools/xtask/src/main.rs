@@ -31,6 +31,7 @@ usage: cargo xtask <what>
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
                            in QEMU, at port 18080
   device                   the first in QEMU, with the stock clients and Chromium against it
+  device-log               what the first one logs by defmt during a session, in QEMU
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   help                     this page";
 
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         ["firmware"] => firmware::check(),
         ["firmware", "--run"] => device::run(),
         ["device"] => device::test(),
+        ["device-log"] => device::log(),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
@@ -101,6 +103,7 @@ fn test() -> Outcome {
         ("autobahn", autobahn::run),
         ("firmware", firmware::check),
         ("device", device::test),
+        ("device-log", device::log),
         ("fuzz", || fuzz::run(SHORT_FUZZ_SECONDS, None)),
     ];
 
@@ -120,7 +123,7 @@ fn test() -> Outcome {
             }
         };
         println!("== {name}: {word} ({seconds:.1} s)");
-        summary.push(format!("  {name:<9} {word:<7} {seconds:7.1} s"));
+        summary.push(format!("  {name:<10} {word:<7} {seconds:7.1} s"));
     }
 
     println!("\nsteps:\n{}", summary.join("\n"));

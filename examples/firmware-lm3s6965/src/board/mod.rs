@@ -9,8 +9,18 @@ mod time;
 pub use eth::SEGMENT;
 pub use exec::run;
 
+/// Prints through the debugger; by defmt where that is in use, since the two do not mix.
+#[cfg(not(feature = "defmt"))]
+pub use cortex_m_semihosting::hprintln as print;
+#[cfg(feature = "defmt")]
+pub use defmt::println as print;
+
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
+#[cfg(feature = "defmt")]
+defmt::timestamp!("{=u64:ms}", embassy_time::Instant::now().as_millis());
+
 use core::panic::PanicInfo;
-use cortex_m_semihosting::hprintln;
 use embassy_executor::Spawner;
 use embassy_net::{Config, Ipv4Address, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
 use eth::Eth;
@@ -82,7 +92,9 @@ async fn run_network(mut runner: Runner<'static, &'static mut Eth>) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     cortex_m::interrupt::disable();
-    hprintln!("{}", info);
+    #[cfg(feature = "defmt")]
+    let info = defmt::Display2Format(info);
+    print!("{}", info);
     cortex_m::peripheral::SCB::sys_reset()
 }
 
