@@ -2,6 +2,7 @@
 
 use crate::LARGEST;
 use crate::socket::{Incoming, Socket, close, data};
+use async_tungstenite::tungstenite::protocol::Role;
 use async_tungstenite::tungstenite::protocol::frame::coding::Data;
 use core::future::poll_fn;
 use smol::Async;
@@ -11,7 +12,7 @@ use std::net::TcpStream;
 pub(crate) fn echo(stream: TcpStream, ahead: Vec<u8>) -> io::Result<()> {
     smol::block_on(async {
         let stream = Async::new(stream)?;
-        let mut socket = Socket::new(stream, &ahead, LARGEST, LARGEST);
+        let mut socket = Socket::new(Role::Server, stream, &ahead, LARGEST, LARGEST);
         loop {
             let mut ends = false;
             match poll_fn(|cx| socket.poll_next(cx)).await {
