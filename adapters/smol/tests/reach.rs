@@ -69,6 +69,25 @@ fn calls_and_errors() {
 }
 
 #[test]
+fn under_tokio() {
+    with_bench(|_, address| async move {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sum = smol::unblock(move || {
+            runtime.block_on(async {
+                let url = format!("ws://{address}/ws");
+                let (client, driver) = Client::connect(&url, options()).await.unwrap();
+                let driver = tokio::spawn(driver);
+                let sum = client.call("bench.add").arg(1).arg(2).send::<i64>().await;
+                drop(client);
+                driver.await.unwrap().unwrap();
+                sum
+            })
+        });
+        assert_eq!(sum.await, Ok(3));
+    });
+}
+
+#[test]
 fn five_megabytes_both_ways() {
     with_bench(|_, address| async move {
         for dialect in DIALECTS {

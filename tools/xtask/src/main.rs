@@ -26,6 +26,7 @@ usage: cargo xtask <what>
   stock                    Kitware's JavaScript clients against the instrument, and through
                            `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
+  upstream                 the client against upstream's Python servers
   proxy                    the instrument behind nginx, as docs/proxy.md says
   autobahn                 the Autobahn suite against the RFC 6455 layer of each adapter
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         ["stock"] => node::stock(),
         ["browser"] => node::browser(),
         ["proxy"] => proxy::run(),
+        ["upstream"] => upstream(),
         ["autobahn"] => autobahn::run(),
         ["firmware"] => firmware::check(),
         ["firmware", "--run"] => device::run(),
@@ -100,6 +102,7 @@ fn test() -> Outcome {
         ("stock", node::stock),
         ("browser", node::browser),
         ("proxy", proxy::run),
+        ("upstream", upstream),
         ("autobahn", autobahn::run),
         ("firmware", firmware::check),
         ("device", device::test),
@@ -134,6 +137,12 @@ fn test() -> Outcome {
     } else {
         Err(format!("{result}: {}", failed.join(", ")))
     }
+}
+
+fn upstream() -> Outcome {
+    system::python_venv()?;
+    let test = ["test", "--package", "wslink-smol", "--test", "upstream", "--", "--ignored"];
+    cargo(test).run()
 }
 
 fn fmt() -> Outcome {
