@@ -95,9 +95,10 @@ pub(super) fn decode(call: &Call<'_>, mut pick: impl FnMut(&str)) -> Result<Buil
 }
 
 impl<M: Memory> Connection<M> {
-    /// Serves the built-in method that [`Event::Builtin`](crate::Event::Builtin) announced.
+    /// Serves the built-in method that [`Event::Builtin`](crate::Event::Builtin) announced; nothing
+    /// once this peer has [left](Self::leave).
     pub fn handle_builtin(&mut self, _now: Instant, hub: &mut Hub<M>) {
-        let (Some((call, waiting)), Some(dialect)) = (self.waiting, self.dialect) else { return };
+        let (Some((call, waiting)), Some(dialect)) = (self.waiting, self.joined) else { return };
         self.inbound.reclaim();
         let api = self.api;
         let result = match waiting {

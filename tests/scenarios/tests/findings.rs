@@ -262,6 +262,24 @@ fn the_reason_of_a_close_is_cut_between_characters() {
     assert_eq!(reason_of(&transmit), Ok(&reason[1..123]));
 }
 
+#[test]
+fn who_has_left_listens_to_nothing() {
+    const TOPIC: Topic<u32> = Topic::new("topic");
+    static API: Api = Api { methods: &[], topics: &[TOPIC.info()] };
+    let now = Instant::default();
+    let (mut connection, mut hub, _) = watched_of(&API, HubLimits::device());
+    send(&mut connection, &mut hub, &hello());
+    assert_eq!(hub.poll_listened(), Some(("topic", true)));
+    let subscribe = val!({"id": "a", "method": "wslink.subscribe", "args": ["topic"]});
+    let frame = Frame::message(2, &subscribe);
+    let frame = wslink_core::Frame::Binary { fin: true, payload: &frame.payload };
+    assert!(matches!(connection.handle_frame(now, frame), Ok(Some(Event::Builtin))));
+    connection.leave(&mut hub);
+    assert_eq!(hub.poll_listened(), Some(("topic", false)));
+    connection.handle_builtin(now, &mut hub);
+    assert_eq!(hub.poll_listened(), None);
+}
+
 /// What stands behind the code of a Close.
 fn reason_of<'a, B>(close: &Transmit<'a, B>) -> Result<&'a str, Utf8Error> {
     let Body::Bytes(reason) = close.body else { panic!("a Close holds no blob") };
@@ -309,17 +327,24 @@ impl Memory for Watched {
 
 fn watched(limits: HubLimits) -> (Connection<Watched>, Hub<Watched>, Rc<Cell<usize>>) {
     static API: Api = Api { methods: &[], topics: &[] };
+    watched_of(&API, limits)
+}
+
+fn watched_of(
+    api: &'static Api,
+    limits: HubLimits,
+) -> (Connection<Watched>, Hub<Watched>, Rc<Cell<usize>>) {
     let most = Rc::new(Cell::new(0));
     let buffer = || Growing(Vec::new(), Rc::default());
     let (now, entropy) = (Instant::default(), Entropy([1; 16]));
     let hub_buffers = HubBuffers { publications: buffer(), retained: buffer() };
-    let mut hub = Hub::new(limits, &[], entropy, hub_buffers).expect("tables without end");
+    let mut hub = Hub::new(limits, api.topics, entropy, hub_buffers).expect("tables without end");
     let peer = hub.next_peer();
     let buffers = Buffers { receive: Growing(Vec::new(), most.clone()), transmit: buffer() };
     let mut config = Config::desktop();
     config.limits.max_msg_size = 1 << 20;
     let connection =
-        Connection::accept(config, &API, buffers, peer, entropy, now).expect("enough memory");
+        Connection::accept(config, api, buffers, peer, entropy, now).expect("enough memory");
     (connection, hub, most)
 }
 
