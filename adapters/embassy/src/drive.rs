@@ -95,7 +95,7 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
             }
             if writing.as_mut().poll(cx).is_ready() {
                 // Our Close is out, and nobody reads an answer to it: what it was for is the reason.
-                peer.conn.borrow_mut().handle_eof(now());
+                peer.conn.borrow_mut().handle_eof();
                 peer.poll_events();
                 return Poll::Ready(());
             }
@@ -158,7 +158,7 @@ where
                     let room = incoming.room(buffer, window);
                     match rx.read(room).await {
                         Ok(0) | Err(_) => {
-                            self.conn.borrow_mut().handle_eof(now());
+                            self.conn.borrow_mut().handle_eof();
                             return;
                         }
                         Ok(count) => incoming.fill(count),
@@ -258,7 +258,7 @@ where
                 }
             }
             Ok(Some(Event::Builtin)) => {
-                self.server.shared.hub(|hub| conn.handle_builtin(now(), hub));
+                self.server.shared.hub(|hub| conn.handle_builtin(hub));
                 drop(conn);
                 self.tell_listened();
             }
@@ -271,7 +271,7 @@ where
     #[inline(never)]
     fn judge(&self, verdict: Verdict) {
         let mut conn = self.conn.borrow_mut();
-        let result = self.server.shared.hub(|hub| conn.authorize(now(), hub, verdict));
+        let result = self.server.shared.hub(|hub| conn.authorize(hub, verdict));
         match verdict.identity() {
             Some(by) => log!(info, "{}: hello accepted, {}", self.id, by),
             None => log!(warn, "{}: hello refused", self.id),
@@ -323,7 +323,7 @@ where
                         let mut conn = self.conn.borrow_mut();
                         match polled {
                             Poll::Pending => conn.handle_blocked(now()),
-                            Poll::Ready(_) => conn.handle_written(now()),
+                            Poll::Ready(_) => conn.handle_written(),
                         }
                         polled
                     })
@@ -332,7 +332,7 @@ where
                 match written {
                     Ok(count @ 1..) => rest = rest.get(count..).unwrap_or_default(),
                     Ok(0) | Err(_) => {
-                        self.conn.borrow_mut().handle_eof(now());
+                        self.conn.borrow_mut().handle_eof();
                         return;
                     }
                 }

@@ -209,7 +209,7 @@ where
         let Some(hello) = &mut self.hello else { return false };
         let Poll::Ready(verdict) = hello.as_mut().poll(cx) else { return false };
         self.hello = None;
-        let result = self.conn.authorize(now, &mut self.server.shared.hub(), verdict);
+        let result = self.conn.authorize(&mut self.server.shared.hub(), verdict);
         let peer = self.peer;
         match (result, verdict) {
             (Err(error), _) => log::debug!("{peer}: the verdict came too late: {error}"),
@@ -344,7 +344,7 @@ where
             Incoming::End => {
                 self.deaf = true;
                 self.eof = true;
-                return self.conn.handle_eof(now);
+                return self.conn.handle_eof();
             }
             Incoming::TooBig(needed) => {
                 self.deaf = true;
@@ -384,7 +384,7 @@ where
                 }
             }
             Ok(Some(Event::Builtin)) => {
-                self.conn.handle_builtin(now, &mut self.server.shared.hub());
+                self.conn.handle_builtin(&mut self.server.shared.hub());
                 calls::tell_listened(self.server);
             }
             Ok(Some(Event::Exit(after))) => {
@@ -410,7 +410,7 @@ where
                 let (_, written) = self.socket.counts();
                 if written != self.seen.1 || result.is_ready() {
                     self.seen.1 = written;
-                    self.conn.handle_written(now);
+                    self.conn.handle_written();
                 }
                 match result {
                     Poll::Pending => {
@@ -422,7 +422,7 @@ where
                         log::debug!("{}: {error}", self.peer);
                         self.deaf = true;
                         self.eof = true;
-                        self.conn.handle_eof(now);
+                        self.conn.handle_eof();
                         return true;
                     }
                 }
@@ -548,7 +548,7 @@ where
             self.eof = true;
         }
         if self.ended.is_none() {
-            self.conn.handle_eof(now);
+            self.conn.handle_eof();
             self.poll_events(now);
         }
         Poll::Ready(())

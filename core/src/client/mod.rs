@@ -236,7 +236,7 @@ impl<M: Memory> Client<M> {
     }
 
     /// The transport ended.
-    pub fn handle_eof(&mut self, _now: Instant) {
+    pub fn handle_eof(&mut self) {
         self.over(CloseReason::Eof);
     }
 
@@ -246,7 +246,7 @@ impl<M: Memory> Client<M> {
     }
 
     /// The transport sent some of the bytes that it held.
-    pub const fn handle_written(&mut self, _now: Instant) {
+    pub const fn handle_written(&mut self) {
         self.timers.written();
     }
 

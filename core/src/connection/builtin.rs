@@ -4,9 +4,7 @@ use super::Connection;
 use super::event::CallId;
 use crate::envelope::{begin_answer, write_result};
 use crate::wire::{EncodeError, Value, Writer};
-use crate::{
-    Api, Call, Hub, Instant, Limits, Memory, MethodInfo, ParamInfo, Policy, RpcError, TopicInfo,
-};
+use crate::{Api, Call, Hub, Limits, Memory, MethodInfo, ParamInfo, Policy, RpcError, TopicInfo};
 use core::time::Duration;
 use serde::Serialize;
 
@@ -97,7 +95,7 @@ pub(super) fn decode(call: &Call<'_>, mut pick: impl FnMut(&str)) -> Result<Buil
 impl<M: Memory> Connection<M> {
     /// Serves the built-in method that [`Event::Builtin`](crate::Event::Builtin) announced; nothing
     /// once this peer has [left](Self::leave).
-    pub fn handle_builtin(&mut self, _now: Instant, hub: &mut Hub<M>) {
+    pub fn handle_builtin(&mut self, hub: &mut Hub<M>) {
         let (Some((call, waiting)), Some(dialect)) = (self.waiting, self.joined) else { return };
         self.inbound.reclaim();
         let api = self.api;

@@ -186,7 +186,7 @@ impl<M: Memory> Connection<M> {
     }
 
     /// The transport ended.
-    pub fn handle_eof(&mut self, _now: Instant) {
+    pub fn handle_eof(&mut self) {
         self.over(Cause::Eof);
     }
 
@@ -196,7 +196,7 @@ impl<M: Memory> Connection<M> {
     }
 
     /// The transport sent some of the bytes that it held.
-    pub const fn handle_written(&mut self, _now: Instant) {
+    pub const fn handle_written(&mut self) {
         self.timers.written();
     }
 
@@ -229,12 +229,7 @@ impl<M: Memory> Connection<M> {
     ///
     /// # Errors
     /// [`UsageError::NoHello`] if none waits.
-    pub fn authorize(
-        &mut self,
-        _now: Instant,
-        hub: &mut Hub<M>,
-        verdict: Verdict,
-    ) -> Result<(), UsageError> {
+    pub fn authorize(&mut self, hub: &mut Hub<M>, verdict: Verdict) -> Result<(), UsageError> {
         let hello = self.waiting.take_if(|(_, waiting)| *waiting == Waiting::Hello);
         let (Some((hello, _)), Some(dialect)) = (hello, self.dialect) else {
             return Err(UsageError::NoHello);

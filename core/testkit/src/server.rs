@@ -221,7 +221,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         }
         match self.waiting.pop_front() {
             None => return false,
-            Some(Up::Eof) => self.connection.handle_eof(self.clock.now()),
+            Some(Up::Eof) => self.connection.handle_eof(),
             Some(Up::Frame(frame)) => match self.take(frame) {
                 Asked::Nothing => {}
                 Asked::Exit(after) => self.tell(scene, format!("exit in {after:?}")),
@@ -268,7 +268,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                 Asked::Call(call.id, call.token, line, self.service.decode(&call))
             }
             Ok(Some(Event::Builtin)) => {
-                self.connection.handle_builtin(now, &mut self.shared.hub());
+                self.connection.handle_builtin(&mut self.shared.hub());
                 self.tell_listened();
                 Asked::Nothing
             }
@@ -305,9 +305,8 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         let Some(verdict) = &mut self.verdict else { return false };
         let Poll::Ready(verdict) = poll(verdict) else { return false };
         self.verdict = None;
-        let now = self.clock.now();
         let before = self.connection.phase();
-        let result = self.connection.authorize(now, &mut self.shared.hub(), verdict);
+        let result = self.connection.authorize(&mut self.shared.hub(), verdict);
         match (result, verdict) {
             (Err(error), _) => self.tell(scene, format!("hello: {error}")),
             (Ok(()), Verdict::Refuse) => self.tell(scene, "hello refused".to_owned()),

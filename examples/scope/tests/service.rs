@@ -89,7 +89,7 @@ impl<T: Timer> Bench<T> {
         let hello = Frame::Text { fin: true, payload: &mut hello };
         let event = connection.handle_frame(Instant::default(), hello).unwrap();
         assert!(matches!(event, Some(Event::Hello(_))), "{event:?}");
-        connection.authorize(Instant::default(), &mut hub, Verdict::Accept).unwrap();
+        connection.authorize(&mut hub, Verdict::Accept).unwrap();
         Self { scope: Scope::new(timer), connection, hub, peer, desk: Desk::default() }
     }
 

@@ -266,7 +266,7 @@ impl<M: Memory<Buffer = Buf, Blob = Piece>> Peer<M> {
         let hello = chunk(u32::MAX, 0, hello.len() as u32, &hello);
         let event = connection.handle_frame(NOW, Frame::Binary { fin: true, payload: &hello });
         assert!(matches!(event, Ok(Some(Event::Hello(_)))));
-        connection.authorize(NOW, &mut hub, Verdict::Accept).expect("a hello waits");
+        connection.authorize(&mut hub, Verdict::Accept).expect("a hello waits");
         let client = Client::new(Dialect::V2, limits.max_msg_size);
         let mut peer = Self { connection, hub, client, receive: meter };
         assert_eq!(peer.drain(), [Answer::Answer("system:0".to_owned(), None)]);

@@ -390,14 +390,14 @@ impl<M: Kind> Script<M> {
         let now = self.server.now;
         let connection = &mut self.server.connection;
         match input.below(16) {
-            0 => connection.handle_eof(now),
+            0 => connection.handle_eof(),
             1 => connection.handle_too_big(now, u64::from(input.u32()) << 8),
             2 => connection.handle_violation(now, CloseCode::Protocol, "a violation"),
             3 => connection.close(now, CloseCode::GoingAway, LONG_REASON),
             4 => self.server.drop_other(),
             5..=8 => self.server.write_other(),
             9 => connection.handle_blocked(now),
-            10 => connection.handle_written(now),
+            10 => connection.handle_written(),
             _ => connection.handle_alive(now),
         }
     }

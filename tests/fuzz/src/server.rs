@@ -195,10 +195,10 @@ impl<M: Kind> Server<M> {
             };
             match connection.handle_frame(self.now, frame).expect("it has room") {
                 Some(Event::Hello(_)) => {
-                    connection.authorize(self.now, &mut self.hub, Verdict::Accept).expect("hello");
+                    connection.authorize(&mut self.hub, Verdict::Accept).expect("hello");
                     while self.hub.poll_listened().is_some() {}
                 }
-                Some(Event::Builtin) => connection.handle_builtin(self.now, &mut self.hub),
+                Some(Event::Builtin) => connection.handle_builtin(&mut self.hub),
                 event => panic!("the other peer is told {event:?}"),
             }
         }
@@ -217,7 +217,7 @@ impl<M: Kind> Server<M> {
     /// The other peer goes.
     pub(crate) fn drop_other(&mut self) {
         if let Some((mut connection, _)) = self.other.take() {
-            connection.handle_eof(self.now);
+            connection.handle_eof();
             connection.leave(&mut self.hub);
         }
     }
@@ -323,7 +323,7 @@ impl<M: Kind> Server<M> {
         let waiting = self.hello.take();
         let verdict = waiting.unwrap_or(Verdict::Accept);
         self.events();
-        let result = self.connection.authorize(self.now, &mut self.hub, verdict);
+        let result = self.connection.authorize(&mut self.hub, verdict);
         // It may have gone with its connection.
         if self.closed.is_none() {
             assert_eq!(result == Ok(()), waiting.is_some(), "{result:?}");
@@ -343,7 +343,7 @@ impl<M: Kind> Server<M> {
             self.topics.narrowed = true;
             self.topics.rated |= !matches!(tag, Tag::Request(_, Asks::Builtin));
         }
-        self.connection.handle_builtin(self.now, &mut self.hub);
+        self.connection.handle_builtin(&mut self.hub);
         self.listened();
     }
 
@@ -479,7 +479,7 @@ impl<M: Kind> Server<M> {
         if let Some((other, _)) = &mut self.other {
             // It is always heard, and sends what it has.
             other.handle_alive(self.now);
-            other.handle_written(self.now);
+            other.handle_written();
         }
     }
 

@@ -119,7 +119,7 @@ fn nothing_follows_the_end() {
         }
         connection.advance(now, n).expect("it was lent");
     }
-    connection.handle_eof(now);
+    connection.handle_eof();
     assert!(matches!(connection.poll_event(), Some(Event::Closed(CloseReason::Eof))));
     for _ in 0..40 {
         publish(&mut hub);
@@ -276,7 +276,7 @@ fn who_has_left_listens_to_nothing() {
     assert!(matches!(connection.handle_frame(now, frame), Ok(Some(Event::Builtin))));
     connection.leave(&mut hub);
     assert_eq!(hub.poll_listened(), Some(("topic", false)));
-    connection.handle_builtin(now, &mut hub);
+    connection.handle_builtin(&mut hub);
     assert_eq!(hub.poll_listened(), None);
 }
 
@@ -357,7 +357,7 @@ fn send(connection: &mut Connection<Watched>, hub: &mut Hub<Watched>, frame: &Fr
     let frame = wslink_core::Frame::Binary { fin: true, payload: &frame.payload };
     let is_hello = matches!(connection.handle_frame(now, frame), Ok(Some(Event::Hello(_))));
     if is_hello {
-        connection.authorize(now, hub, Verdict::Accept).expect("a hello");
+        connection.authorize(hub, Verdict::Accept).expect("a hello");
     }
     assert!(connection.has_room());
 }

@@ -206,7 +206,7 @@ impl Connection {
             let now = shared.now();
             let mut progress = self.poll_read(cx, shared, now);
             progress |= self.poll_write(cx, shared, now);
-            self.poll_events(shared, now);
+            self.poll_events(shared);
             if let Some(reason) = self.ended {
                 return Poll::Ready(reason);
             }
@@ -255,7 +255,7 @@ impl Connection {
             }
             Incoming::End => {
                 self.deaf = true;
-                return engine.handle_eof(now);
+                return engine.handle_eof();
             }
             Incoming::TooBig(needed) => {
                 self.deaf = true;
@@ -293,7 +293,7 @@ impl Connection {
                 let (_, written) = self.socket.counts();
                 if written != self.seen.1 || result.is_ready() {
                     self.seen.1 = written;
-                    engine.handle_written(now);
+                    engine.handle_written();
                 }
                 match result {
                     Poll::Pending => {
@@ -304,7 +304,7 @@ impl Connection {
                     Poll::Ready(Err(error)) => {
                         log::debug!("not sent: {error}");
                         self.deaf = true;
-                        engine.handle_eof(now);
+                        engine.handle_eof();
                         return true;
                     }
                 }
@@ -336,13 +336,13 @@ impl Connection {
         sent > 0
     }
 
-    fn poll_events(&mut self, shared: &Shared, now: Instant) {
+    fn poll_events(&mut self, shared: &Shared) {
         let mut state = shared.state();
         let state = &mut *state;
         let Some(engine) = &mut state.engine else { return };
         if self.deaf && engine.phase() == Phase::Closing {
             // The server's Close cannot come any more.
-            engine.handle_eof(now);
+            engine.handle_eof();
         }
         while let Some(event) = engine.poll_event() {
             self.ended = state.rest.take(event, None).or(self.ended);

@@ -292,7 +292,7 @@ impl State {
     pub(super) fn lose(&mut self) {
         if let Some(mut engine) = self.engine.take() {
             self.rest.returning |= engine.is_greeted();
-            engine.handle_eof(Instant::from_millis(0));
+            engine.handle_eof();
             while let Some(event) = engine.poll_event() {
                 self.rest.take(event, None);
             }

@@ -154,7 +154,7 @@ fn both_ends_may_close() {
         own.credit = 0;
         pair.close(own.peer, CloseCode::GoingAway, "Server shutdown");
         own.run(pair);
-        own.client.handle_eof(pair.clock().now());
+        own.client.handle_eof();
         own.poll_events(pair);
         assert_eq!(own.end_of(call), End::Other("Lost { may_have_run: true }".into()));
         assert_eq!(own.end_of(unsent), End::Other("Lost { may_have_run: false }".into()));
@@ -258,7 +258,7 @@ fn cut_at_every_byte_each_call_ends_once() {
             let mut pair = bench();
             let (mut own, calls) = conversation(&mut pair, dialect, credit);
             pair.eof(own.peer);
-            own.client.handle_eof(pair.clock().now());
+            own.client.handle_eof();
             own.run(&mut pair);
             let mut ids: Vec<_> = own.ends.iter().map(|(id, _)| *id).collect();
             assert_eq!(ids.len(), calls, "cut after {credit} bytes");

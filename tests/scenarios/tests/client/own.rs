@@ -106,7 +106,7 @@ impl Own {
             }
         }
         if pair.is_ended(self.peer) {
-            self.client.handle_eof(pair.clock().now());
+            self.client.handle_eof();
         }
         self.poll_events(pair);
     }

@@ -200,7 +200,7 @@ fn conversation(path: &Path, dialect: Dialect) -> BTreeMap<usize, Side> {
         let side = sides.entry(number("conn") as usize).or_insert_with(|| Side::new(dialect));
         match (text("dir"), text("op")) {
             ("s2c", "eof" | "reset") => {
-                side.engine.handle_eof(now);
+                side.engine.handle_eof();
                 side.drain(now);
             }
             ("s2c", op) => {
@@ -220,7 +220,7 @@ fn conversation(path: &Path, dialect: Dialect) -> BTreeMap<usize, Side> {
         }
     }
     for side in sides.values_mut() {
-        side.engine.handle_eof(Instant::from_millis(1 << 40));
+        side.engine.handle_eof();
         side.drain(Instant::from_millis(1 << 40));
     }
     sides

@@ -43,10 +43,10 @@ pub(crate) fn turn<M: Memory>(
             Some(Event::Hello(hello)) => {
                 // `Service::authorize` may take its time: then the arguments have to be copied.
                 let verdict = hello.expecting(&Secret::new("wslink-secret")).verify();
-                connection.authorize(now, hub, verdict)?;
+                connection.authorize(hub, verdict)?;
             }
             Some(Event::Call(call)) => rest.start(&call),
-            Some(Event::Builtin) => connection.handle_builtin(now, hub),
+            Some(Event::Builtin) => connection.handle_builtin(hub),
             Some(Event::Exit(_after)) => { /* The server shall stop then. */ }
             _ => {}
         }
