@@ -70,6 +70,8 @@ pub enum Limit {
     HubRetainedBytes,
     /// Topics, which the memory's tables have to hold with one more.
     Topics,
+    /// Authenticated peers, which the hub's table of them has to hold.
+    Peers,
     /// 4 GiB, the largest total that a 2.x chunk header can say.
     Total,
 }
@@ -95,6 +97,7 @@ impl Limit {
             Self::HubBlobBytes => "hub_blob_bytes",
             Self::HubRetainedBytes => "hub_retained_bytes",
             Self::Topics => "topics",
+            Self::Peers => "peers",
             Self::Total => "total",
         }
     }

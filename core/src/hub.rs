@@ -1,5 +1,9 @@
 //! What all connections of a server share: publications, encoded once, in a ring.
 
+mod members;
+
+pub(crate) use members::Tally;
+
 use crate::arena::{Arena, Span, Spans};
 use crate::envelope::write_publication;
 use crate::wire::{Dialect, Segments, Writer};
@@ -8,6 +12,7 @@ use crate::{
     PublishError, Table, TopicInfo,
 };
 use core::fmt;
+use members::{Count, Members};
 
 /// What a [`Hub`] may hold. The first three make it pass over the oldest publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,18 +76,18 @@ pub struct Hub<M: Memory> {
     /// Number of the next 1.x attachment key, counting over the server's life as upstream.
     next_key: u64,
     next_peer: u64,
+    members: Members<M>,
+    /// How many of them speak each dialect.
     peers: [u32; 2],
 }
 
-/// What has become of a topic. Publications are counted for each topic on its own as well.
+/// What has become of a topic.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TopicState {
-    /// Number of the next publication of this topic.
-    pub(crate) next: u64,
-    /// Number of the oldest one that is in the ring.
-    pub(crate) oldest: u64,
-    /// Place of the newest one in the ring.
-    pub(crate) newest_at: u64,
+struct TopicState {
+    /// Of what is for all, or for all but one.
+    tally: Tally,
+    /// Number of the newest publication.
+    newest: u64,
     /// Peers that want this topic, and whether the service has been told of that.
     listeners: u32,
     told: bool,
@@ -91,7 +96,6 @@ pub(crate) struct TopicState {
 /// A message that is shared by all its readers.
 struct Entry<M: Memory> {
     topic: u16,
-    /// Its number within its topic.
     number: u64,
     audience: Audience,
     encodings: [Option<Encoding>; 2],
@@ -129,6 +133,15 @@ pub(crate) enum Place {
     Ring(u64),
     /// The retained value of a topic, as long as it has this number.
     Retained { topic: u16, number: u64 },
+}
+
+/// Whether a publication is for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    No,
+    IfWanted,
+    /// For this peer alone, under a topic that it cannot subscribe to.
+    InAnyCase,
 }
 
 /// A publication as a connection sees it.
@@ -183,6 +196,7 @@ impl<M: Memory> Hub<M> {
             },
             next_key: 0,
             next_peer: 0,
+            members: Members::default(),
             peers: [0; 2],
         })
     }
@@ -212,7 +226,8 @@ impl<M: Memory> Hub<M> {
     }
 
     /// Publishes what `encode` writes: it is called once for each dialect in use, and again when
-    /// room had to be made first. Older publications are passed over as far as needed.
+    /// room had to be made first. Older publications are passed over as far as needed. What is for
+    /// one peer is not retained, and dropped if that peer is not there.
     ///
     /// # Errors
     /// If the value cannot be serialized, or would not fit the empty hub; nothing is published,
@@ -225,7 +240,12 @@ impl<M: Memory> Hub<M> {
         encode: &Encode<'_>,
     ) -> Result<(), PublishError> {
         let index = self.topic(topic);
-        let retained = self.info(index).is_some_and(|info| info.retained);
+        let declared = self.info(index);
+        let retained = match audience {
+            Audience::Only(peer) if self.members.get(peer).is_none() => return Ok(()),
+            Audience::Only(_) => false,
+            _ => declared.is_some_and(|info| info.retained),
+        };
         if self.peers() == 0 && !retained {
             return Ok(());
         }
@@ -255,10 +275,9 @@ impl<M: Memory> Hub<M> {
             self.head = 0;
             encodings = self.encode_all(topic, retained, blobs, encode);
         }
-        let number = self.states.as_ref()[usize::from(index)].next;
-        let entry = Entry {
+        let mut entry = Entry {
             topic: index,
-            number,
+            number: self.next,
             audience,
             encodings: encodings?,
             blobs: kept,
@@ -268,15 +287,18 @@ impl<M: Memory> Hub<M> {
             self.head = before;
             return Err(PublishError::TooLarge(exceeded));
         }
+        // Whoever joins later is not sent what is in the ring by then; it would be counted wrongly.
+        if matches!(audience, Audience::Except(peer) if self.members.get(peer).is_none()) {
+            entry.audience = Audience::All;
+        }
         self.append(entry);
         Ok(())
     }
 
     fn append(&mut self, entry: Entry<M>) {
         self.blob_bytes = self.blob_bytes.saturating_add(entry.blob_bytes);
-        let state = &mut self.states.as_mut()[usize::from(entry.topic)];
-        state.next += 1;
-        state.newest_at = self.next;
+        self.states.as_mut()[usize::from(entry.topic)].newest = self.next;
+        self.count(entry.topic, entry.audience, |tally| &mut tally.published);
         let index = self.index(self.next);
         match self.entries.as_mut().get_mut(index) {
             Some(old) => *old = entry,
@@ -439,11 +461,31 @@ impl<M: Memory> Hub<M> {
             self.blob_bytes = self.blob_bytes.saturating_sub(entry.blob_bytes);
             entry.blobs = M::Blobs::default();
             entry.encodings = [None; 2];
-            let (topic, number) = (usize::from(entry.topic), entry.number);
-            self.states.as_mut()[topic].oldest = number + 1;
+            let (topic, audience) = (entry.topic, entry.audience);
+            self.count(topic, audience, |tally| &mut tally.evicted);
         }
         self.first += 1;
         true
+    }
+
+    /// Counts a publication for all whom it concerns.
+    fn count(&mut self, topic: u16, audience: Audience, count: Count) {
+        let undeclared = self.info(topic).is_none();
+        let state = &mut self.states.as_mut()[usize::from(topic)];
+        // Where it does not count for the topic it counts for the peer, and the other way round.
+        let (peer, personal, more) = match audience {
+            Audience::All => return state.tally.add(count, 1),
+            Audience::Only(peer) => (peer, undeclared, 1),
+            Audience::Except(peer) => {
+                state.tally.add(count, 1);
+                (peer, false, u32::MAX)
+            }
+        };
+        let Some(member) = self.members.get_mut(peer) else { return };
+        let tally = if personal { Some(&mut member.personal) } else { member.apart_mut(topic) };
+        if let Some(tally) = tally {
+            tally.add(count, more);
+        }
     }
 
     fn capacity(&self) -> u64 {
@@ -464,23 +506,46 @@ impl<M: Memory> Hub<M> {
         (self.first, self.next)
     }
 
-    /// The topic of a publication in the ring, and its number there.
-    pub(crate) fn heading(&self, place: u64) -> Option<(u16, u64)> {
-        self.entry(place).map(|entry| (entry.topic, entry.number))
+    /// The topic of a publication in the ring, and whether it is for `peer`.
+    pub(crate) fn heading(&self, number: u64, peer: PeerId) -> Option<(u16, Due)> {
+        let Entry { topic, audience, .. } = *self.entry(number)?;
+        let due = match audience {
+            _ if !audience.includes(peer) => Due::No,
+            Audience::Only(_) if self.info(topic).is_none() => Due::InAnyCase,
+            _ => Due::IfWanted,
+        };
+        Some((topic, due))
     }
 
-    /// Whether a publication in the ring is for one peer, under a topic that it cannot subscribe
-    /// to: then it is sent in any case.
-    pub(crate) fn is_personal(&self, place: u64) -> bool {
-        let undeclared = |entry: &Entry<M>| usize::from(entry.topic) >= self.topics.len();
-        let personal = |entry: &Entry<M>| matches!(entry.audience, Audience::Only(_));
-        self.entry(place).is_some_and(|entry| undeclared(entry) && personal(entry))
+    /// Number of the newest publication of a topic for `peer`, if it is in the ring and not older
+    /// than `since`. Looks at the ring from behind: at one publication, unless newer ones of the
+    /// topic are for others.
+    pub(crate) fn newest(&self, topic: u16, peer: PeerId, since: u64) -> Option<u64> {
+        let newest = self.states.as_ref().get(usize::from(topic))?.newest;
+        let mine = |number: &u64| {
+            let entry = self.entry(*number);
+            entry.is_some_and(|entry| entry.topic == topic && entry.audience.includes(peer))
+        };
+        (since.max(self.first)..=newest).rev().find(mine)
     }
 
-    /// Number of the retained value of a topic.
-    pub(crate) fn retained(&self, topic: u16) -> Option<u64> {
-        let values = self.retained.values.0.as_ref();
-        values.iter().find(|entry| entry.topic == topic).map(|entry| entry.number)
+    /// Number of the retained value of a topic, if it is for `peer`.
+    pub(crate) fn retained(&self, topic: u16, peer: PeerId) -> Option<u64> {
+        let mut values = self.retained.values.0.as_ref().iter();
+        let entry = values.find(|entry| entry.topic == topic)?;
+        entry.audience.includes(peer).then_some(entry.number)
+    }
+
+    /// How many publications of a topic were for `peer`, those aside that it is sent in any case.
+    pub(crate) fn tally(&self, topic: u16, peer: PeerId) -> Tally {
+        let state = self.states.as_ref().get(usize::from(topic)).copied().unwrap_or_default();
+        let member = self.members.get(peer);
+        state.tally.plus(member.map_or_else(Tally::default, |member| member.apart(topic)))
+    }
+
+    /// How many publications `peer` is sent in any case.
+    pub(crate) fn personal(&self, peer: PeerId) -> Tally {
+        self.members.get(peer).map_or_else(Tally::default, |member| member.personal)
     }
 
     /// A publication for `peer`: `None` if it is gone, not for this peer, or older than the first
@@ -492,7 +557,7 @@ impl<M: Memory> Hub<M> {
         peer: PeerId,
     ) -> Option<View<'_, M::Blob>> {
         let (entry, bytes) = match place {
-            Place::Ring(place) => (self.entry(place)?, self.buffer.as_ref()),
+            Place::Ring(number) => (self.entry(number)?, self.buffer.as_ref()),
             Place::Retained { topic, number } => {
                 let mut values = self.retained.values.0.as_ref().iter();
                 let entry = values.find(|it| it.topic == topic && it.number == number)?;
@@ -505,9 +570,9 @@ impl<M: Memory> Hub<M> {
         Some(View { message, blobs: entry.blobs.as_ref(), mark })
     }
 
-    /// The states of all topics, with that of the undeclared ones last.
-    pub(crate) fn states(&self) -> &[TopicState] {
-        self.states.as_ref()
+    /// How many topics there are; the undeclared ones are the last.
+    pub(crate) fn topics(&self) -> u16 {
+        self.states.as_ref().len() as u16
     }
 
     /// The topic of that index; `None` for the undeclared ones.
@@ -548,14 +613,24 @@ impl<M: Memory> Hub<M> {
         self.next_key += count as u64;
     }
 
-    /// A peer was authenticated.
-    pub(crate) const fn join(&mut self, dialect: Dialect) {
-        self.peers[slot(dialect)] += 1;
+    /// # Errors
+    /// There are as many peers as the memory's table of them holds.
+    pub(crate) fn has_place(&self) -> Result<(), LimitExceeded> {
+        self.members.has_place()
+    }
+
+    /// A peer was authenticated, for which there is a place.
+    pub(crate) fn join(&mut self, peer: PeerId, dialect: Dialect) {
+        if self.members.join(peer) {
+            self.peers[slot(dialect)] += 1;
+        }
     }
 
     /// An authenticated peer is gone.
-    pub(crate) const fn leave(&mut self, dialect: Dialect) {
-        self.peers[slot(dialect)] = self.peers[slot(dialect)].saturating_sub(1);
+    pub(crate) fn leave(&mut self, peer: PeerId, dialect: Dialect) {
+        if self.members.leave(peer) {
+            self.peers[slot(dialect)] = self.peers[slot(dialect)].saturating_sub(1);
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub trait Memory {
     type Topics<T>: Table<T>;
     /// Publications in the hub.
     type Publications<T>: Table<T>;
+    /// Authenticated peers of the hub.
+    type Peers<T>: Table<T>;
 }
 
 /// Memory of fixed size, for devices: buffers `B`, blobs `A`, and the size of each pool.
@@ -92,8 +94,8 @@ pub trait Memory {
 /// ```
 /// use wslink_core::{Connection, Fixed, Hub};
 ///
-/// // 2 calls side by side, 2 unfinished messages, 1 attachment, 3 topics, 8 publications.
-/// type Device = Fixed<&'static mut [u8], &'static [u8], 2, 2, 1, 4, 8>;
+/// // 2 calls side by side, 2 unfinished messages, 1 attachment, 3 topics, 8 publications, 3 peers.
+/// type Device = Fixed<&'static mut [u8], &'static [u8], 2, 2, 1, 4, 8, 3>;
 /// type Peer = Connection<Device>;
 /// type Shared = Hub<Device>;
 /// ```
@@ -107,6 +109,7 @@ pub struct Fixed<
     const BLOBS: usize = 1,
     const TOPICS: usize = 4,
     const PUBLICATIONS: usize = 8,
+    const PEERS: usize = 4,
 >(PhantomData<(B, A)>);
 
 impl<
@@ -117,7 +120,8 @@ impl<
     const BLOBS: usize,
     const TOPICS: usize,
     const PUBLICATIONS: usize,
-> Memory for Fixed<B, A, CALLS, MESSAGES, BLOBS, TOPICS, PUBLICATIONS>
+    const PEERS: usize,
+> Memory for Fixed<B, A, CALLS, MESSAGES, BLOBS, TOPICS, PUBLICATIONS, PEERS>
 {
     type Buffer = B;
     type Blob = A;
@@ -126,4 +130,5 @@ impl<
     type Blobs = heapless::Vec<A, BLOBS>;
     type Topics<T> = heapless::Vec<T, TOPICS>;
     type Publications<T> = heapless::Vec<T, PUBLICATIONS>;
+    type Peers<T> = heapless::Vec<T, PEERS>;
 }

@@ -486,7 +486,8 @@ impl<T: ?Sized> Topic<T> {
         self
     }
 
-    /// The same topic, whose last value is sent to whoever joins.
+    /// The same topic, whose last value is sent to whoever joins. What is published to
+    /// [one peer only](Audience::Only) does not replace it.
     #[must_use]
     pub const fn retained(mut self) -> Self {
         self.info.retained = true;

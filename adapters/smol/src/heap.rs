@@ -17,6 +17,7 @@ impl<B: Blob> Memory for Heap<B> {
     type Blobs = HeapTable<B>;
     type Topics<T> = HeapTable<T>;
     type Publications<T> = HeapTable<T>;
+    type Peers<T> = HeapTable<T>;
 }
 
 /// Bytes that grow by doubling.

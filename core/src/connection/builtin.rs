@@ -2,6 +2,7 @@
 
 use super::Connection;
 use super::event::CallId;
+use super::feed::Subscription;
 use crate::envelope::{begin_answer, write_result};
 use crate::wire::{EncodeError, Value, Writer};
 use crate::{Api, Call, Hub, Limits, Memory, MethodInfo, ParamInfo, Policy, RpcError, TopicInfo};
@@ -37,11 +38,7 @@ pub(super) enum Builtin {
 pub(super) enum Waiting {
     Hello,
     /// The topics are picked in the feed.
-    Subscribe {
-        subscribe: bool,
-        /// In milliseconds.
-        interval: u32,
-    },
+    Subscribe(Subscription),
     Describe {
         page: u32,
     },
@@ -85,9 +82,17 @@ pub(super) fn decode(call: &Call<'_>, mut pick: impl FnMut(&str)) -> Result<Buil
             {
                 return Err(wrong());
             }
-            topics.as_str().into_iter().for_each(&mut pick);
-            topics.items().filter_map(|item| item.as_str()).for_each(pick);
-            Builtin::Later(Waiting::Subscribe { subscribe, interval })
+            let (mut named, mut lagged) = (0, 0);
+            let names = topics.as_str().into_iter();
+            for name in names.chain(topics.items().filter_map(|item| item.as_str())) {
+                named += 1;
+                lagged += u32::from(name == LAGGED);
+                pick(name);
+            }
+            let narrows = named == 0 || lagged < named;
+            let lagged = lagged > 0;
+            let asked = Subscription { subscribe, lagged, narrows, interval };
+            Builtin::Later(Waiting::Subscribe(asked))
         }
     })
 }
@@ -99,11 +104,10 @@ impl<M: Memory> Connection<M> {
         let (Some((call, waiting)), Some(dialect)) = (self.waiting, self.joined) else { return };
         self.inbound.reclaim();
         let api = self.api;
-        let result = match waiting {
+        match waiting {
             Waiting::Hello => return,
-            Waiting::Subscribe { subscribe, interval } => {
-                self.outbound.feed.apply(subscribe, interval, hub);
-                let feed = &self.outbound.feed;
+            Waiting::Subscribe(asked) => {
+                let feed = &mut self.outbound.feed;
                 let write = |writer: &mut Writer<'_>, id: &str| {
                     let envelope = begin_answer(writer, id)?;
                     writer.key("result");
@@ -111,18 +115,22 @@ impl<M: Memory> Connection<M> {
                     writer.key("topics");
                     let list = writer.begin_seq(None)?;
                     for (topic, info) in api.topics.iter().enumerate() {
-                        if feed.wants(topic) {
+                        if feed.will_want(topic, asked) {
                             writer.str(info.name);
                         }
                     }
-                    if feed.tells_lag() {
+                    if feed.will_tell_lag(asked) {
                         writer.str(LAGGED);
                     }
                     writer.end(list)?;
                     writer.end(result)?;
                     writer.end(envelope)
                 };
-                self.calls.answer_at_once(call, dialect, &write)
+                // An error means that nothing has changed.
+                match self.calls.answer_at_once(call, dialect, &write) {
+                    Ok(()) => feed.apply(asked, hub),
+                    Err(_) => feed.drop_picked(),
+                }
             }
             Waiting::Describe { page } => {
                 let limits = &self.limits;
@@ -138,23 +146,27 @@ impl<M: Memory> Connection<M> {
                         && measure.finish().err().is_none_or(|it| it.needed <= room);
                     if fits || count <= 1 {
                         let write = |writer: &mut Writer<'_>, id: &str| page.write(writer, id);
-                        break self.calls.answer_at_once(call, dialect, &write);
+                        // What does not fit is answered with an error.
+                        _ = self.calls.answer_at_once(call, dialect, &write);
+                        break;
                     }
                     count /= 2;
                 }
             }
-        };
+        }
         self.waiting = None;
-        // What did not fit has been answered with an error.
-        drop(result);
     }
 
-    /// Cancels a running call by its token; whether there was one.
+    /// Cancels a running call by its token, and answers whether there was one. An error means that
+    /// nothing was cancelled.
     pub(super) fn cancel(&mut self, call: CallId, token: u32) {
         let Some(dialect) = self.dialect else { return };
-        let found = self.calls.cancel(token, dialect);
+        let named = self.calls.named(token);
+        let found = named.is_some();
         let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &found);
-        _ = self.calls.answer_at_once(call, dialect, &write);
+        if let (Ok(()), Some(named)) = (self.calls.answer_at_once(call, dialect, &write), named) {
+            self.calls.cancel(named, call, dialect);
+        }
     }
 }
 

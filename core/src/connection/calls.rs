@@ -455,14 +455,23 @@ impl<M: Memory> Calls<M> {
         Some((call, ended))
     }
 
-    /// Ends the running call of that token; whether there is one.
-    pub(crate) fn cancel(&mut self, token: u32, dialect: Dialect) -> bool {
-        let mut slots = self.slots.0.as_mut().iter_mut();
-        let named = |slot: &&mut Slot<M>| matches!(slot.state, State::Running { token: Some(it), .. } if it == token);
-        let Some(slot) = slots.find(named) else { return false };
-        slot.end(Ended::Cancelled);
+    /// The running call of that token.
+    pub(crate) fn named(&self, token: u32) -> Option<CallId> {
+        let named = |slot: &&Slot<M>| matches!(slot.state, State::Running { token: Some(it), .. } if it == token);
+        self.slots.0.as_ref().iter().find(named).map(|slot| slot.id)
+    }
+
+    /// Ends a running call. Its answer, if it can be given now, leaves before that to the call
+    /// `by` which ended it.
+    pub(crate) fn cancel(&mut self, call: CallId, by: CallId, dialect: Dialect) {
+        if let Some(slot) = self.slot_mut(call) {
+            slot.end(Ended::Cancelled);
+        }
         self.answer_ended(dialect);
-        true
+        if let Some(slot) = self.remove(by) {
+            // There is room for what was taken out.
+            _ = self.slots.0.push(slot);
+        }
     }
 
     /// Queues a message that answers nothing, where [`has_room`](Self::has_room).

@@ -107,9 +107,9 @@ pub enum Event<'a> {
     /// The client asked for the server's end after this time, and has been answered; only where
     /// [`Config::exit`](crate::Config::exit) allows that.
     Exit(Duration),
-    /// Publications of this topic were passed over that had not been sent to this peer; `*` stands
-    /// for all topics that were not declared. Counts those for other peers too, where an audience
-    /// was given.
+    /// Publications of this topic were passed over that were for this peer and had not been sent to
+    /// it; `*` stands for all topics that were not declared. Each is counted once. What a client
+    /// is not sent because it asked for few a second is not among them.
     Lagged {
         /// The topic.
         topic: &'static str,

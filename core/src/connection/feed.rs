@@ -1,7 +1,7 @@
 //! What one peer is sent of the hub's publications.
 
 use super::outbound::Progress;
-use crate::hub::{Place, View};
+use crate::hub::{Due, Place, View};
 use crate::wire::Dialect;
 use crate::{Hub, Instant, Memory, PeerId, Policy, Table, TopicInfo};
 use core::time::Duration;
@@ -9,23 +9,49 @@ use core::time::Duration;
 /// A topic, as far as this peer is concerned.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
-    wanted: bool,
-    /// Named by the subscription that is being applied.
-    picked: bool,
-    /// The retained value has to be sent.
-    due: bool,
-    /// A publication was passed over because it came too soon; the newest follows in its time.
-    deferred: bool,
-    /// Number of the next publication that the peer has not been sent.
-    seen: u64,
-    /// Older ones are retained values for it.
-    joined_at: u64,
+    /// Publications before that number are done with: sent, missed, or older than the interest.
+    since: u64,
+    /// When the next publication may be sent.
+    next_at: Instant,
+    /// Those for this peer that are done with or wait, counted as the hub's tallies are.
+    passed: u32,
     /// Passed over, and not yet told to the application, or to the client.
     missed: u32,
     untold: u32,
-    /// Least time between two publications in ms, and when the next one may be sent.
+    /// Least time between two publications in ms, and flags above it.
     interval: u32,
-    next_at: Instant,
+}
+
+/// The flags of a topic: the client wants it.
+const WANTED: u32 = 1 << 31;
+/// Named by the subscription that is being applied.
+const PICKED: u32 = 1 << 30;
+/// The retained value has to be sent, although it is older than `since`.
+const DUE: u32 = 1 << 29;
+/// The publication `since` waits: it came too soon, or only its retained value is left.
+const WAITS: u32 = 1 << 28;
+/// The longest interval, three days.
+const INTERVAL: u32 = WAITS - 1;
+
+impl Heard {
+    const fn is(&self, flag: u32) -> bool {
+        self.interval & flag != 0
+    }
+
+    const fn set(&mut self, flag: u32, on: bool) {
+        self.interval = if on { self.interval | flag } else { self.interval & !flag };
+    }
+
+    /// Whether the flag was set; it is not any more.
+    const fn take(&mut self, flag: u32) -> bool {
+        let was = self.is(flag);
+        self.set(flag, false);
+        was
+    }
+
+    const fn interval(&self) -> u32 {
+        self.interval & INTERVAL
+    }
 }
 
 /// The publication under way.
@@ -38,6 +64,25 @@ pub(crate) struct Current {
     topic: u16,
 }
 
+impl Current {
+    fn new(place: Place, topic: u16) -> Self {
+        Self { place, progress: Progress::default(), retained: false, topic }
+    }
+}
+
+/// What a client asks for by `wslink.subscribe` or `wslink.unsubscribe`; the topics are picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) subscribe: bool,
+    /// Whether `wslink.lagged` was named.
+    pub(crate) lagged: bool,
+    /// Whether it counts as the client's choice of topics: to name nothing but `wslink.lagged`
+    /// does not.
+    pub(crate) narrows: bool,
+    /// Least time between two publications of a topic in ms.
+    pub(crate) interval: u32,
+}
+
 /// The peer fell behind on a topic that disconnects those who do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Behind;
@@ -48,11 +93,14 @@ pub(crate) struct Feed<M: Memory> {
     /// Position in the hub's ring.
     cursor: u64,
     pub(crate) current: Option<Current>,
+    /// When the client may be told of the next loss.
+    lag_at: Instant,
+    /// As [`Heard::passed`], for what is sent in any case.
+    personal: u32,
     /// Whether the client ever subscribed; until then it is sent everything.
     narrowed: bool,
-    /// Whether the client wants to be told of losses, and when that may be next.
+    /// Whether the client wants to be told of losses.
     tells_lag: bool,
-    lag_at: Option<Instant>,
 }
 
 impl<M: Memory> Feed<M> {
@@ -62,27 +110,24 @@ impl<M: Memory> Feed<M> {
             topics: M::Topics::default(),
             cursor: 0,
             current: None,
+            lag_at: Instant::default(),
+            personal: 0,
             narrowed: false,
             tells_lag: false,
-            lag_at: None,
         }
     }
 
     /// The peer was authenticated: it is sent everything from now on, and what is retained.
     pub(crate) fn join(&mut self, hub: &mut Hub<M>) {
-        self.cursor = hub.range().0;
-        for topic in 0..hub.states().len() {
+        (_, self.cursor) = hub.range();
+        for topic in 0..hub.topics() {
             let heard = Heard {
-                wanted: true,
-                picked: false,
-                due: false,
-                deferred: false,
-                seen: 0,
-                joined_at: 0,
+                since: 0,
+                next_at: Instant::default(),
+                passed: 0,
                 missed: 0,
                 untold: 0,
                 interval: 0,
-                next_at: Instant::default(),
             };
             // The hub's own table, of the same memory, holds as many.
             _ = self.topics.push(heard);
@@ -91,22 +136,19 @@ impl<M: Memory> Feed<M> {
     }
 
     /// The peer is interested in a topic from now on.
-    fn begin(&mut self, topic: usize, hub: &mut Hub<M>) {
-        let next = hub.states().get(topic).map_or(0, |state| state.next);
-        let retained = hub.retained(topic as u16);
-        if let Some(heard) = self.topics.as_mut().get_mut(topic) {
-            heard.wanted = true;
-            heard.due = retained.is_some();
-            heard.deferred = false;
-            heard.seen = next;
-            heard.joined_at = next;
-            hub.listen(topic, true);
-        }
+    fn begin(&mut self, topic: u16, hub: &mut Hub<M>) {
+        let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) else { return };
+        heard.set(WANTED, true);
+        heard.set(DUE, hub.retained(topic, self.peer).is_some());
+        heard.set(WAITS, false);
+        heard.passed = hub.tally(topic, self.peer).published;
+        (_, heard.since) = hub.range();
+        hub.listen(topic.into(), true);
     }
 
     pub(crate) fn leave(&mut self, hub: &mut Hub<M>) {
         for (topic, heard) in self.topics.as_mut().iter_mut().enumerate() {
-            if core::mem::take(&mut heard.wanted) {
+            if heard.take(WANTED) {
                 hub.listen(topic, false);
             }
         }
@@ -121,71 +163,64 @@ impl<M: Memory> Feed<M> {
                 Some(prefix) => info.name.starts_with(prefix),
                 None => info.name == pattern,
             };
-            heard.picked |= named;
+            heard.interval |= if named { PICKED } else { 0 };
         }
         // Those that were never declared can only be named all together.
         if let (Some(""), Some(last)) = (prefix, self.topics.as_mut().last_mut()) {
-            last.picked = true;
+            last.set(PICKED, true);
         }
     }
 
-    pub(crate) const fn tell_lag(&mut self, tells: bool) {
-        self.tells_lag = tells;
+    /// Whether the client is told of losses once `asked` is applied.
+    pub(crate) const fn will_tell_lag(&self, asked: Subscription) -> bool {
+        if asked.lagged { asked.subscribe } else { self.tells_lag }
     }
 
-    pub(crate) const fn tells_lag(&self) -> bool {
-        self.tells_lag
+    /// Whether the declared topic of that index is sent once `asked` is applied.
+    pub(crate) fn will_want(&self, topic: usize, asked: Subscription) -> bool {
+        self.topics.as_ref().get(topic).is_some_and(|heard| {
+            if heard.is(PICKED) {
+                asked.subscribe
+            } else {
+                // The first time, all that was not picked is no longer sent.
+                let first = asked.narrows && !self.narrowed;
+                heard.is(WANTED) && !(asked.subscribe && first)
+            }
+        })
     }
 
-    /// Subscribes to what was picked, or unsubscribes. The first time, all that was not picked
-    /// is no longer sent; to ask for notices of loss narrows nothing.
-    pub(crate) fn apply(&mut self, subscribe: bool, interval: u32, hub: &mut Hub<M>) {
-        if self.tells_lag && !self.topics.as_ref().iter().any(|heard| heard.picked) {
-            return;
-        }
-        let first = !core::mem::replace(&mut self.narrowed, true);
-        for topic in 0..self.topics.as_ref().len() {
-            let heard = &mut self.topics.as_mut()[topic];
-            let picked = core::mem::take(&mut heard.picked);
-            let wanted = match (picked, subscribe) {
-                (true, subscribe) => subscribe,
-                (false, true) => heard.wanted && !first,
-                (false, false) => heard.wanted,
-            };
-            if picked && subscribe {
-                heard.interval = interval;
+    /// Subscribes to what was picked, or unsubscribes.
+    pub(crate) fn apply(&mut self, asked: Subscription, hub: &mut Hub<M>) {
+        for topic in 0..hub.topics() {
+            let wanted = self.will_want(topic.into(), asked);
+            let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) else { break };
+            let picked = heard.take(PICKED);
+            if picked && asked.subscribe {
+                heard.interval = heard.interval & !INTERVAL | asked.interval.min(INTERVAL);
                 heard.next_at = Instant::default();
             }
-            match (heard.wanted, wanted) {
+            match (heard.is(WANTED), wanted) {
                 (false, true) => self.begin(topic, hub),
                 (true, false) => {
-                    heard.wanted = false;
-                    heard.due = false;
-                    heard.deferred = false;
-                    hub.listen(topic, false);
+                    heard.interval &= !(WANTED | DUE | WAITS);
+                    hub.listen(topic.into(), false);
                 }
-                (true, true) if picked => self.repeat(topic, hub),
+                // It may not have listened yet when the retained value came, as a page on the stock
+                // client has not. What has not been sent yet comes anyway.
+                (true, true) if picked => {
+                    let retained = hub.retained(topic, self.peer);
+                    heard.set(DUE, retained.is_some_and(|number| number < heard.since));
+                }
                 _ => {}
             }
         }
+        self.narrowed |= asked.narrows;
+        self.tells_lag = self.will_tell_lag(asked);
     }
 
-    /// The client asks for a topic that it is sent already: it may not have listened yet when the
-    /// retained value came, as a page on the stock client has not.
-    fn repeat(&mut self, topic: usize, hub: &Hub<M>) {
-        let retained = hub.retained(topic as u16);
-        if let (Some(heard), Some(number)) = (self.topics.as_mut().get_mut(topic), retained) {
-            // What has not been sent yet comes anyway.
-            if number < heard.seen {
-                heard.due = true;
-                heard.joined_at = heard.joined_at.max(number + 1);
-            }
-        }
-    }
-
-    /// Whether the declared topic of that index is sent.
-    pub(crate) fn wants(&self, topic: usize) -> bool {
-        self.topics.as_ref().get(topic).is_some_and(|heard| heard.wanted)
+    /// Forgets what was picked.
+    pub(crate) fn drop_picked(&mut self) {
+        self.topics.as_mut().iter_mut().for_each(|heard| heard.set(PICKED, false));
     }
 
     /// The publication under way as it is in the hub; `None` if it was passed over.
@@ -198,35 +233,39 @@ impl<M: Memory> Feed<M> {
     /// # Errors
     /// The connection shall end.
     pub(crate) fn abandon(&mut self, hub: &Hub<M>) -> Result<(), Behind> {
-        self.current.take().map_or(Ok(()), |current| self.lose(current.topic, 1, hub))
+        let Some(Current { place, retained, topic, .. }) = self.current.take() else {
+            return Ok(());
+        };
+        if retained {
+            // It was replaced by one that comes in its turn.
+            return Ok(());
+        }
+        if let Place::Ring(number) = place
+            && hub.retained(topic, self.peer) == Some(number)
+            && let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic))
+            && heard.since == number + 1
+        {
+            heard.since = number;
+            heard.set(WAITS, true);
+            return Ok(());
+        }
+        self.lose(topic, 1, hub)
     }
 
     /// Moves to the next publication for this peer, unless one is under way; whether there is one.
     ///
     /// # Errors
     /// The connection shall end.
-    pub(crate) fn pull(
-        &mut self,
-        now: Instant,
-        dialect: Dialect,
-        hub: &Hub<M>,
-    ) -> Result<bool, Behind> {
-        if self.current.is_some() {
-            return Ok(true);
-        }
-        self.catch_up(hub)?;
-        self.current = match self.next_retained(dialect, hub) {
-            Some(current) => Some(current),
-            None => match self.next_deferred(now, dialect, hub)? {
+    pub(crate) fn pull(&mut self, now: Instant, hub: &Hub<M>) -> Result<bool, Behind> {
+        if self.current.is_none() {
+            self.catch_up(hub)?;
+            self.current = match self.next_retained(now, hub) {
                 Some(current) => Some(current),
-                None => self.next_in_ring(now, dialect, hub)?,
-            },
-        };
-        if let Some(current) = self.current
-            && let Some(heard) = self.topics.as_mut().get_mut(usize::from(current.topic))
-        {
-            heard.deferred = false;
-            heard.next_at = now + Duration::from_millis(heard.interval.into());
+                None => match self.next_waiting(now, hub)? {
+                    Some(current) => Some(current),
+                    None => self.next_in_ring(now, hub)?,
+                },
+            };
         }
         Ok(self.current.is_some())
     }
@@ -237,122 +276,123 @@ impl<M: Memory> Feed<M> {
         if self.cursor >= first {
             return Ok(());
         }
-        self.cursor = first;
-        for (topic, state) in hub.states().iter().enumerate() {
-            let Some(heard) = self.topics.as_mut().get_mut(topic) else { break };
-            let missed = state.oldest.saturating_sub(heard.seen);
-            heard.seen += missed;
-            if missed > 0 && heard.wanted {
-                self.lose(topic as u16, missed, hub)?;
+        let before = core::mem::replace(&mut self.cursor, first);
+        let missed = ahead(hub.personal(self.peer).evicted, self.personal);
+        self.personal = self.personal.wrapping_add(missed);
+        let undeclared = hub.topics().saturating_sub(1);
+        self.lose(undeclared, missed, hub)?;
+        for topic in 0..hub.topics() {
+            let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) else { break };
+            if !heard.is(WANTED) {
+                continue;
             }
+            let mut missed = ahead(hub.tally(topic, self.peer).evicted, heard.passed);
+            heard.passed = heard.passed.wrapping_add(missed);
+            // The last of them may be there as the retained value.
+            let retained = hub.retained(topic, self.peer);
+            if let Some(number) = retained
+                && (before..first).contains(&number)
+                && number >= heard.since
+            {
+                // What a client asked not to be sent so soon is not missed.
+                let superseded = heard.is(WAITS) && heard.interval() == 0;
+                missed = missed.saturating_sub(1) + u32::from(superseded);
+                heard.set(WAITS, true);
+                heard.since = number;
+            }
+            self.lose(topic, missed, hub)?;
         }
         Ok(())
     }
 
-    fn next_retained(&mut self, dialect: Dialect, hub: &Hub<M>) -> Option<Current> {
-        for (topic, heard) in self.topics.as_mut().iter_mut().enumerate() {
-            let topic = topic as u16;
-            if !core::mem::take(&mut heard.due) {
+    fn next_retained(&mut self, now: Instant, hub: &Hub<M>) -> Option<Current> {
+        for (heard, topic) in self.topics.as_mut().iter_mut().zip(0..) {
+            if !heard.take(DUE) {
                 continue;
             }
-            let Some(number) = hub.retained(topic) else { continue };
-            // A newer value than the peer's interest is one of many: it comes in its turn, if the
-            // ring still has it.
-            let oldest = hub.states().get(usize::from(topic)).map_or(0, |state| state.oldest);
-            if number >= heard.joined_at && number >= oldest {
-                continue;
-            }
-            let place = Place::Retained { topic, number };
-            if hub.view(place, dialect, self.peer).is_some() {
-                heard.seen = heard.seen.max(number + 1);
-                return Some(Current {
-                    place,
-                    progress: Progress::default(),
-                    retained: number < heard.joined_at,
-                    topic,
-                });
+            let number = hub.retained(topic, self.peer);
+            // One that is newer than the peer's interest comes in its turn.
+            if let Some(number) = number.filter(|number| *number < heard.since) {
+                let place = Place::Retained { topic, number };
+                heard.sent(now);
+                return Some(Current { retained: true, ..Current::new(place, topic) });
             }
         }
         None
     }
 
-    fn next_deferred(
-        &mut self,
-        now: Instant,
-        dialect: Dialect,
-        hub: &Hub<M>,
-    ) -> Result<Option<Current>, Behind> {
-        for (topic, state) in hub.states().iter().enumerate() {
-            let Some(heard) = self.topics.as_mut().get_mut(topic) else { break };
-            if !heard.deferred || heard.next_at > now {
+    /// What has waited: of a client that asked for few, the newest there is by now. For that the
+    /// ring is searched from behind, once in an interval at most.
+    fn next_waiting(&mut self, now: Instant, hub: &Hub<M>) -> Result<Option<Current>, Behind> {
+        for topic in 0..hub.topics() {
+            let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) else { break };
+            if !heard.is(WAITS) || heard.next_at > now {
                 continue;
             }
-            heard.deferred = false;
-            let topic = topic as u16;
-            let newest = hub.heading(state.newest_at).map(|(_, number)| number);
-            let (place, number) = match (newest, hub.retained(topic)) {
-                (Some(number), _) => (Place::Ring(state.newest_at), number),
-                (None, Some(number)) => (Place::Retained { topic, number }, number),
-                (None, None) => {
-                    // It has waited for longer than the ring could keep it.
-                    if heard.seen < state.oldest {
-                        heard.seen = state.oldest;
-                        self.lose(topic, 1, hub)?;
-                    }
-                    continue;
-                }
+            heard.set(WAITS, false);
+            let published = hub.tally(topic, self.peer).published;
+            if heard.interval() > 0
+                && let Some(newest) = hub.newest(topic, self.peer, heard.since)
+            {
+                heard.since = newest;
+                heard.passed = published;
+            }
+            let number = heard.since;
+            heard.since = number + 1;
+            let behind = published.wrapping_sub(heard.passed);
+            let (first, _) = hub.range();
+            let place = if number >= first {
+                Some(Place::Ring(number))
+            } else {
+                let retained = hub.retained(topic, self.peer).filter(|it| *it == number);
+                retained.map(|number| Place::Retained { topic, number })
             };
-            if number >= heard.seen && hub.view(place, dialect, self.peer).is_some() {
-                heard.seen = number + 1;
-                let progress = Progress::default();
-                return Ok(Some(Current { place, progress, retained: false, topic }));
+            match place.filter(|_| behind < kept(topic, hub)) {
+                Some(place) => {
+                    heard.sent(now);
+                    return Ok(Some(Current::new(place, topic)));
+                }
+                None => self.lose(topic, 1, hub)?,
             }
         }
         Ok(None)
     }
 
-    fn next_in_ring(
-        &mut self,
-        now: Instant,
-        dialect: Dialect,
-        hub: &Hub<M>,
-    ) -> Result<Option<Current>, Behind> {
-        while let Some((topic, number)) = hub.heading(self.cursor) {
-            let place = Place::Ring(self.cursor);
-            let personal = hub.is_personal(self.cursor);
+    fn next_in_ring(&mut self, now: Instant, hub: &Hub<M>) -> Result<Option<Current>, Behind> {
+        while let Some((topic, due)) = hub.heading(self.cursor, self.peer) {
+            let number = self.cursor;
             self.cursor += 1;
             let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) else { continue };
-            if number < heard.seen {
-                continue;
+            match due {
+                Due::InAnyCase => {
+                    self.personal = self.personal.wrapping_add(1);
+                    return Ok(Some(Current::new(Place::Ring(number), topic)));
+                }
+                Due::IfWanted if heard.is(WANTED) && number >= heard.since => {}
+                _ => continue,
             }
-            if !(heard.wanted || personal) || hub.view(place, dialect, self.peer).is_none() {
-                heard.seen = number + 1;
-                continue;
-            }
+            heard.passed = heard.passed.wrapping_add(1);
             if heard.next_at > now {
-                heard.deferred = true;
+                heard.set(WAITS, true);
+                heard.since = number;
                 continue;
             }
-            heard.seen = number + 1;
-            let behind = hub.states()[usize::from(topic)].next - number;
-            let kept = match hub.policy(topic) {
-                Policy::KeepLatest => 1,
-                Policy::DropOldest(count) => u64::from(count),
-                Policy::Disconnect => u64::MAX,
-            };
-            if behind > kept {
-                self.lose(topic, 1, hub)?;
-                continue;
+            heard.since = number + 1;
+            let behind = hub.tally(topic, self.peer).published.wrapping_sub(heard.passed);
+            if behind < kept(topic, hub) {
+                heard.sent(now);
+                return Ok(Some(Current::new(Place::Ring(number), topic)));
             }
-            let progress = Progress::default();
-            return Ok(Some(Current { place, progress, retained: false, topic }));
+            self.lose(topic, 1, hub)?;
         }
         Ok(None)
     }
 
-    fn lose(&mut self, topic: u16, count: u64, hub: &Hub<M>) -> Result<(), Behind> {
+    fn lose(&mut self, topic: u16, count: u32, hub: &Hub<M>) -> Result<(), Behind> {
+        if count == 0 {
+            return Ok(());
+        }
         if let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
             heard.missed = heard.missed.saturating_add(count);
             heard.untold = heard.untold.saturating_add(count);
         }
@@ -370,23 +410,29 @@ impl<M: Memory> Feed<M> {
         None
     }
 
-    /// A loss that the client wants to be told of, at most one a second.
-    pub(crate) fn poll_untold(&mut self, now: Instant) -> Option<(usize, u32)> {
-        if !self.tells_lag || self.lag_at.is_some_and(|at| at > now) {
+    /// A loss that the client wants to be told of, at most one a second: topic and count.
+    pub(crate) fn untold(&self, now: Instant) -> Option<(usize, u32)> {
+        if !self.tells_lag || self.lag_at > now {
             return None;
         }
-        let mut topics = self.topics.as_mut().iter_mut().enumerate();
-        let (topic, heard) = topics.find(|(_, heard)| heard.untold > 0)?;
-        self.lag_at = Some(now + Duration::from_secs(1));
-        Some((topic, core::mem::take(&mut heard.untold)))
+        let mut topics = self.topics.as_ref().iter().map(|heard| heard.untold).enumerate();
+        topics.find(|(_, untold)| *untold > 0)
+    }
+
+    /// The client is told of the loss in that topic.
+    pub(crate) fn told(&mut self, now: Instant, topic: usize) {
+        if let Some(heard) = self.topics.as_mut().get_mut(topic) {
+            heard.untold = 0;
+            self.lag_at = now + Duration::from_secs(1);
+        }
     }
 
     /// What came too soon and may now be sent waits for the next pull, and for no deadline.
     pub(crate) fn ripen(&mut self, now: Instant) {
-        self.lag_at.take_if(|at| *at <= now);
-        for heard in self.topics.as_mut() {
-            if heard.next_at <= now {
-                heard.next_at = Instant::default();
+        let heard = self.topics.as_mut().iter_mut().map(|heard| &mut heard.next_at);
+        for at in heard.chain([&mut self.lag_at]) {
+            if *at <= now {
+                *at = Instant::default();
             }
         }
     }
@@ -394,9 +440,32 @@ impl<M: Memory> Feed<M> {
     /// When something that came too soon may be sent.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let topics = self.topics.as_ref().iter();
-        let later = |heard: &&Heard| heard.deferred && heard.next_at != Instant::default();
-        let deferred = topics.clone().filter(later).map(|heard| heard.next_at);
+        let waiting = topics.clone().filter(|heard| heard.is(WAITS)).map(|heard| heard.next_at);
         let untold = self.tells_lag && topics.clone().any(|heard| heard.untold > 0);
-        deferred.chain(self.lag_at.filter(|_| untold)).min()
+        let lag_at = untold.then_some(self.lag_at);
+        waiting.chain(lag_at).filter(|at| *at != Instant::default()).min()
+    }
+}
+
+impl Heard {
+    /// One is sent now.
+    fn sent(&mut self, now: Instant) {
+        self.next_at = now + Duration::from_millis(self.interval().into());
+    }
+}
+
+/// By how much one count, which wraps, is ahead of another; it is behind by what a ring holds at
+/// most.
+const fn ahead(count: u32, of: u32) -> u32 {
+    let ahead = count.wrapping_sub(of);
+    if ahead < u32::MAX - u16::MAX as u32 { ahead } else { 0 }
+}
+
+/// How many of the newest publications a slow peer is sent.
+fn kept<M: Memory>(topic: u16, hub: &Hub<M>) -> u32 {
+    match hub.policy(topic) {
+        Policy::KeepLatest => 1,
+        Policy::DropOldest(count) => count.into(),
+        Policy::Disconnect => u32::MAX,
     }
 }

@@ -234,8 +234,13 @@ impl<M: Memory> Connection<M> {
         let (Some((hello, _)), Some(dialect)) = (hello, self.dialect) else {
             return Err(UsageError::NoHello);
         };
-        let (step, result) = match verdict.identity() {
-            Some(_) => {
+        let full = hub.has_place().err().filter(|_| !self.greeted);
+        let (step, result) = match (verdict.identity(), full) {
+            (Some(_), Some(exceeded)) => {
+                self.calls.fail_at_once(hello, dialect, &exceeded.into());
+                (Step::Refused, Err(SendError::TooLarge(exceeded)))
+            }
+            (Some(_), None) => {
                 let client_id = client_id(self.entropy);
                 let max_msg_size = self.limits.max_msg_size;
                 let write = |writer: &mut crate::wire::Writer<'_>, id: &str| {
@@ -243,13 +248,14 @@ impl<M: Memory> Connection<M> {
                 };
                 (Step::Accepted, self.calls.answer_at_once(hello, dialect, &write))
             }
-            None => {
+            (None, _) => {
                 let error = RpcError::new(code::UNAUTHORIZED, "Authentication failed");
                 self.calls.fail_at_once(hello, dialect, &error);
                 (Step::Refused, Ok(()))
             }
         };
-        // Answers of calls may have taken the room for it; the peer is told so as an error.
+        // The hub has no place, or answers of calls have taken the room for this one; the peer is
+        // told so as an error.
         if result.is_err() {
             self.step(Step::Refused);
             return Ok(());
@@ -259,7 +265,7 @@ impl<M: Memory> Connection<M> {
         if self.phase.is_authenticated() && !self.greeted {
             self.greeted = true;
             self.joined = Some(dialect);
-            hub.join(dialect);
+            hub.join(self.peer(), dialect);
             self.outbound.feed.join(hub);
         }
         Ok(())
@@ -317,7 +323,7 @@ impl<M: Memory> Connection<M> {
     /// Tells the hub that this peer is gone; to be called once before it is dropped.
     pub fn leave(&mut self, hub: &mut Hub<M>) {
         if let Some(dialect) = self.joined.take() {
-            hub.leave(dialect);
+            hub.leave(self.peer(), dialect);
             self.outbound.feed.leave(hub);
         }
     }
@@ -432,13 +438,16 @@ impl<M: Memory> Connection<M> {
         if !self.phase.is_authenticated() || !self.calls.has_room(&self.limits) {
             return false;
         }
-        let Some((topic, missed)) = self.outbound.feed.poll_untold(now) else { return false };
+        let Some((topic, missed)) = self.outbound.feed.untold(now) else { return false };
         let lagged = Lagged { topic: self.topic_name(topic), missed };
         let write = |writer: &mut crate::wire::Writer<'_>, _: &str| {
             write_publication(writer, LAGGED, &|writer| writer.value(&lagged)).map(drop)
         };
-        // There was room for any answer; this one is small.
-        self.calls.notify(dialect, &write)
+        let told = self.calls.notify(dialect, &write);
+        if told {
+            self.outbound.feed.told(now, topic);
+        }
+        told
     }
 
     /// `*` for those that were not declared.

@@ -200,7 +200,7 @@ impl<M: Memory> Outbound<M> {
     ) -> Result<Option<UnderWay>, Lost> {
         let source = match self.unfinished().filter(|_| dialect == Dialect::V1) {
             Some(source) => Some(source),
-            None => self.next_source(now, dialect, phase, calls, hub)?,
+            None => self.next_source(now, phase, calls, hub)?,
         };
         Ok(source.and_then(|source| self.cut_from(source, dialect, calls, hub)))
     }
@@ -258,7 +258,6 @@ impl<M: Memory> Outbound<M> {
     fn next_source(
         &mut self,
         now: Instant,
-        dialect: Dialect,
         phase: Phase,
         calls: &Calls<M>,
         hub: &Hub<M>,
@@ -270,7 +269,7 @@ impl<M: Memory> Outbound<M> {
         // What is under way is finished even when nothing new is begun.
         let publication = self.feed.current.is_some()
             || phase.is_authenticated()
-                && self.feed.pull(now, dialect, hub).map_err(|Behind| Lost::Behind)?;
+                && self.feed.pull(now, hub).map_err(|Behind| Lost::Behind)?;
         let publication = publication.then_some(Source::Publication);
         let first = if self.bulk_next { bulk.or(publication) } else { publication.or(bulk) };
         self.bulk_next = first == Some(Source::Publication);

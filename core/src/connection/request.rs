@@ -318,12 +318,8 @@ impl<M: Memory> Connection<M> {
             let (args, kwargs) = (list.map(value), envelope.kwargs.map(value));
             let request = Call { id: call, index: 0, method: info, token: None, args, kwargs };
             let (feed, topics) = (&mut self.outbound.feed, self.api.topics);
-            let mut lagged = false;
-            let decoded = builtin::decode(&request, |pattern| {
-                lagged |= pattern == builtin::LAGGED;
-                feed.pick(pattern, topics);
-            });
-            return self.handle_builtin_call(dialect, call, decoded, lagged);
+            let decoded = builtin::decode(&request, |pattern| feed.pick(pattern, topics));
+            return self.handle_builtin_call(dialect, call, decoded);
         };
         let info = self.api.methods.get(index);
         let own = info.and_then(|info| info.deadline);
@@ -356,7 +352,6 @@ impl<M: Memory> Connection<M> {
         dialect: Dialect,
         call: CallId,
         decoded: Result<Builtin, RpcError>,
-        lagged: bool,
     ) -> Request {
         match decoded {
             Err(error) => {
@@ -369,13 +364,11 @@ impl<M: Memory> Connection<M> {
             }
             Ok(Builtin::Exit(after)) => {
                 let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &());
+                // It fits: room was kept for an error, which is longer.
                 _ = self.calls.answer_at_once(call, dialect, &write);
                 Request::Exit(after)
             }
             Ok(Builtin::Later(waiting)) => {
-                if let (Waiting::Subscribe { subscribe, .. }, true) = (waiting, lagged) {
-                    self.outbound.feed.tell_lag(subscribe);
-                }
                 self.waiting = Some((call, waiting));
                 Request::Builtin
             }

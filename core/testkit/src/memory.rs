@@ -16,6 +16,7 @@ impl<B: Blob> Memory for Heap<B> {
     type Blobs = HeapTable<B>;
     type Topics<T> = HeapTable<T>;
     type Publications<T> = HeapTable<T>;
+    type Peers<T> = HeapTable<T>;
 }
 
 /// Bytes on the heap: all of them from the start, as on a device, or growing as on a desktop.

@@ -25,8 +25,9 @@ const CALLS: usize = 2;
 /// One that listens while all WebSockets are taken.
 const SOCKETS: usize = PEERS + 1;
 
-/// Calls, unfinished messages, attachments of a message, topics and one more, publications.
-type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4>;
+/// Calls, unfinished messages, attachments of a message, topics and one more, publications,
+/// WebSockets.
+type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4, PEERS>;
 type Device = Server<'static, Scope<Clock>, Tables, PEERS, CALLS>;
 
 /// Receive ring, transmit ring of two segments, and a buffer for frames of 1 KiB.

@@ -126,4 +126,5 @@ impl<B: Blob> Memory for Vecs<B> {
     type Blobs = List<B>;
     type Topics<T> = List<T>;
     type Publications<T> = List<T>;
+    type Peers<T> = List<T>;
 }

@@ -323,6 +323,7 @@ impl Memory for Watched {
     type Blobs = HeapTable<&'static [u8]>;
     type Topics<T> = HeapTable<T>;
     type Publications<T> = HeapTable<T>;
+    type Peers<T> = HeapTable<T>;
 }
 
 fn watched(limits: HubLimits) -> (Connection<Watched>, Hub<Watched>, Rc<Cell<usize>>) {

@@ -23,7 +23,7 @@ pub const FRAME: usize = 1100;
 /// Bytes that a pipe holds, as the ring of a socket.
 pub const RING: usize = 2920;
 
-pub type Tables<B> = Fixed<Lent<'static>, B, CALLS, 2, 1, 3, 8>;
+pub type Tables<B> = Fixed<Lent<'static>, B, CALLS, 2, 1, 3, 8, PEERS>;
 pub type Device<S> = Server<'static, S, Tables<<S as Service>::Blob>, PEERS, CALLS>;
 
 pub struct Clock;

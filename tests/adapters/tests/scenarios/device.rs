@@ -16,7 +16,7 @@ const CALLS: usize = 4;
 const RING: usize = 2920;
 
 /// Tables as large as the limits of a device.
-type Tables = Fixed<Lent<'static>, Arc<[u8]>, CALLS, 4, 4, 3, 8>;
+type Tables = Fixed<Lent<'static>, Arc<[u8]>, CALLS, 4, 4, 3, 8, PEERS>;
 
 /// All memory is leaked, as it is static on a device.
 pub(crate) fn serve(executor: &Executor, change: fn(&mut Config)) -> Connect {

@@ -1,6 +1,7 @@
 //! What holds however the bytes are cut, whatever order they come in, and whatever they are.
 
 mod answers;
+mod audience;
 mod chunks;
 mod cuts;
 mod garbage;

@@ -1,5 +1,7 @@
 //! Topics with policies, retained values, subscriptions, and the methods that every server has.
 
+mod audiences;
+
 use core::time::Duration;
 use wslink_core::wire::Dialect;
 use wslink_core::{
