@@ -21,7 +21,7 @@ use wslink_smol::client::{
 type Running = Task<Result<(), ConnectError>>;
 
 fn options() -> Options {
-    Options::new(SECRET)
+    Options::new(SECRET).without_proxy()
 }
 
 async fn connect(address: SocketAddr, options: Options) -> (Client, Running) {
@@ -144,7 +144,7 @@ fn publications_to_those_who_asked() {
 fn a_wrong_secret_and_wrong_addresses() {
     with_bench(|_, address| async move {
         for dialect in DIALECTS {
-            let wrong = Options::new("wrong").with_dialect(dialect);
+            let wrong = Options::new("wrong").without_proxy().with_dialect(dialect);
             let url = format!("ws://{address}/ws");
             let error = Client::connect(&url, wrong).await.unwrap_err();
             assert!(matches!(error, ConnectError::Refused(_)), "{error}");

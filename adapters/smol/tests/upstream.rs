@@ -105,7 +105,7 @@ fn interpreter(version: &str) -> PathBuf {
 
 fn options() -> Options {
     let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
-    Options::default().with_reconnect(backoff)
+    Options::default().without_proxy().with_reconnect(backoff)
 }
 
 /// Notices within a second that nobody is there.
@@ -205,7 +205,9 @@ fn a_wrong_secret_is_refused() {
             let server = Server::start(version);
             drop(server.connect(&options()).await);
             let map = BTreeMap::from([("secret", "wrong")]);
-            for wrong in [Options::new("wrong"), Options::with_hello(map)] {
+            for wrong in
+                [Options::new("wrong").without_proxy(), Options::with_hello(map).without_proxy()]
+            {
                 let error = Client::connect(&server.url(), wrong).await.unwrap_err();
                 let ConnectError::Refused(refused) = error else { panic!("{dialect:?}: {error}") };
                 assert_eq!(refused.message, "Authentication failed");

@@ -69,20 +69,44 @@ pub(super) async fn connect(
     address: &Address,
     options: &Options,
 ) -> Result<Socket<Stream>, ConnectError> {
-    let stream = stream(address).await?;
+    let stream = stream(address, options).await?;
     let frame = u64::from(options.config.limits.frame);
     let (stream, read_ahead) = upgrade(stream, address, options).await?;
     Ok(Socket::new(Role::Client, stream, &read_ahead, frame, frame))
 }
 
-async fn stream(address: &Address) -> Result<Stream, ConnectError> {
-    if address.secure {
-        return Err(ConnectError::Tls("this build knows no TLS".to_owned()));
-    }
-    Ok(Box::new(tcp(&address.host, address.port).await?))
+async fn stream(address: &Address, options: &Options) -> Result<Stream, ConnectError> {
+    let (host, port) = (&address.host, address.port);
+    let stream = match options.proxy.of(address) {
+        Some(proxy) => proxy.reach(host, port, options).await?,
+        None => Box::new(tcp(host, port).await?),
+    };
+    if address.secure { secure(stream, host, port, options).await } else { Ok(stream) }
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+/// TLS on a stream.
+#[cfg(feature = "tls")]
+pub(super) async fn secure(
+    stream: Stream,
+    host: &str,
+    port: u16,
+    options: &Options,
+) -> Result<Stream, ConnectError> {
+    options.tls.secure(stream, host, port).await
+}
+
+/// TLS on a stream.
+#[cfg(not(feature = "tls"))]
+pub(super) async fn secure(
+    _stream: Stream,
+    _host: &str,
+    _port: u16,
+    _options: &Options,
+) -> Result<Stream, ConnectError> {
+    Err(ConnectError::Tls("built without the feature `tls`".to_owned()))
+}
+
+pub(super) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
     // Calls are small, and somebody waits for them.
     stream.set_nodelay(true)?;
@@ -129,7 +153,7 @@ pub(super) async fn exchange(
 ) -> Result<(Stream, Vec<u8>), ConnectError> {
     let http = |error: hyper::Error| match error.is_parse() {
         true => ConnectError::NotAWebSocket(format!("no HTTP: {error}")),
-        false => ConnectError::Io(io::Error::other(error)),
+        false => ConnectError::from(io::Error::other(error)),
     };
     let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await.map_err(http)?;
     let mut connection = pin!(connection.with_upgrades().fuse());

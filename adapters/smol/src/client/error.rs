@@ -156,7 +156,16 @@ impl Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(why) => write!(f, "not an address of a server: {why}"),
-            Self::Io(error) => write!(f, "no connection: {error}"),
+            Self::Io(error) => {
+                write!(f, "no connection: {error}")?;
+                // What is inside says more.
+                let mut inner = error.get_ref().and_then(|it| it.source());
+                while let Some(error) = inner {
+                    write!(f, ": {error}")?;
+                    inner = error.source();
+                }
+                Ok(())
+            }
             Self::Tls(why) => write!(f, "no secure connection: {why}"),
             Self::Proxy(why) => write!(f, "no way through the proxy: {why}"),
             Self::NotAWebSocket(why) => write!(f, "no WebSocket there: {why}"),
@@ -181,6 +190,10 @@ impl StdError for ConnectError {
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(why) = super::tls::alert(&error) {
+            return Self::Tls(why);
+        }
         Self::Io(error)
     }
 }

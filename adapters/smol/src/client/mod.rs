@@ -33,7 +33,10 @@ mod connect;
 mod drive;
 mod error;
 mod options;
+mod proxy;
 mod shared;
+#[cfg(feature = "tls")]
+mod tls;
 mod topic;
 mod value;
 

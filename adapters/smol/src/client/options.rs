@@ -1,5 +1,10 @@
 //! What a client may be told.
 
+#[cfg(feature = "tls")]
+use super::error::ConnectError;
+use super::proxy::Proxies;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use core::fmt;
 use core::time::Duration;
 use erased_serde::Serialize as Erased;
@@ -26,6 +31,9 @@ pub struct Options {
     pub(super) connect_deadline: Duration,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) reconnect: Option<Backoff>,
+    pub(super) proxy: Proxies,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Tls,
 }
 
 /// How long to wait before a lost connection is made anew: twice as long after each failure, and
@@ -76,6 +84,9 @@ impl Options {
             connect_deadline: Duration::from_secs(10),
             headers: Vec::new(),
             reconnect: Some(Backoff::default()),
+            proxy: Proxies::Environment,
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
         }
     }
 
@@ -113,6 +124,43 @@ impl Options {
     pub const fn with_reconnect(mut self, backoff: Backoff) -> Self {
         self.reconnect = Some(backoff);
         self
+    }
+
+    /// Goes through this proxy, `http://user:password@host:port`, whatever the environment says. It
+    /// is asked by CONNECT, for `ws://` too.
+    #[must_use]
+    pub fn with_proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Proxies::This(url.into());
+        self
+    }
+
+    /// Goes through no proxy. Otherwise the environment is asked, as curl and others do:
+    /// `HTTP_PROXY` for `ws://`, `HTTPS_PROXY` for `wss://`, `ALL_PROXY` for both, and `NO_PROXY`
+    /// for what is reached without.
+    #[must_use]
+    pub fn without_proxy(mut self) -> Self {
+        self.proxy = Proxies::None;
+        self
+    }
+
+    /// Trusts these roots, certificates in PEM, in place of the system's.
+    ///
+    /// # Errors
+    /// [`ConnectError::Settings`] if there is none in it.
+    #[cfg(feature = "tls")]
+    pub fn with_roots(mut self, pem: &[u8]) -> Result<Self, ConnectError> {
+        self.tls = self.tls.with_roots(pem)?;
+        Ok(self)
+    }
+
+    /// Shows this certificate to servers that ask for one: its chain and its key, in PEM.
+    ///
+    /// # Errors
+    /// [`ConnectError::Settings`] if either cannot be read.
+    #[cfg(feature = "tls")]
+    pub fn with_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, ConnectError> {
+        self.tls = self.tls.with_certificate(chain, key)?;
+        Ok(self)
     }
 
     /// Ends with the first connection.
