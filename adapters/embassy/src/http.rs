@@ -21,6 +21,8 @@ pub(crate) enum Answer<'o> {
         send: Send,
     },
     Refusal(Refusal),
+    /// None: it is for somebody else.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,16 +82,19 @@ impl defmt::Format for Answer<'_> {
             Self::Refusal(Refusal { status, text, .. }) => {
                 defmt::write!(fmt, "{=str}, {=str}", status, text);
             }
+            Self::Elsewhere => defmt::write!(fmt, "left to another server"),
         }
     }
 }
 
 /// Reads the head of a request, and tells what is behind it in the buffer and what to answer;
-/// `None` if the peer went away.
+/// `None` if the peer went away. If it is `mounted` beside another server, what is no WebSocket is
+/// left to that.
 pub(crate) async fn read_request<'o, R: Read>(
     rx: &mut R,
     buffer: &mut [u8],
     options: &Options<'o>,
+    mounted: bool,
 ) -> Option<(Range<usize>, Answer<'o>)> {
     let mut len = 0;
     loop {
@@ -98,7 +103,7 @@ pub(crate) async fn read_request<'o, R: Read>(
             Ok(count) => len += count,
         }
         let head = buffer.get(..len)?;
-        if let Some((end, answer)) = parse(head, options) {
+        if let Some((end, answer)) = parse(head, options, mounted) {
             return Some((end..len, answer));
         }
         if len == buffer.len() {
@@ -110,25 +115,28 @@ pub(crate) async fn read_request<'o, R: Read>(
 /// The length of a request's head, and what to answer; `None` if it is not complete. Not inlined:
 /// the headers are large, and are to be gone from the stack when the rest runs.
 #[inline(never)]
-fn parse<'o>(bytes: &[u8], options: &Options<'o>) -> Option<(usize, Answer<'o>)> {
+fn parse<'o>(bytes: &[u8], options: &Options<'o>, mounted: bool) -> Option<(usize, Answer<'o>)> {
     let mut headers = [EMPTY_HEADER; HEADERS];
     let mut request = Request::new(&mut headers);
     let refusal = match request.parse(bytes) {
         Ok(Status::Partial) => return None,
-        Ok(Status::Complete(len)) => return Some((len, answer(&request, options))),
+        Ok(Status::Complete(len)) => return Some((len, answer(&request, options, mounted))),
         Err(httparse::Error::TooManyHeaders) => Refusal::TOO_LARGE,
         Err(_) => Refusal::MALFORMED,
     };
     Some((bytes.len(), Answer::Refusal(refusal)))
 }
 
-fn answer<'o>(request: &Request<'_, '_>, options: &Options<'o>) -> Answer<'o> {
+fn answer<'o>(request: &Request<'_, '_>, options: &Options<'o>, mounted: bool) -> Answer<'o> {
     let target = request.path.unwrap_or_default();
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let method = request.method.unwrap_or_default();
     let is_head = method == "HEAD";
     let page = options.pages.iter().find(|page| page.path() == path);
     let is_ws = options.paths.contains(&path);
+    if mounted && !is_ws {
+        return Answer::Elsewhere;
+    }
     let refusal = if is_ws && (page.is_none() || wants_upgrade(request.headers)) {
         match upgrade(request, method, options) {
             Ok(accept) => return Answer::Upgrade(accept),
@@ -271,6 +279,7 @@ pub(crate) fn respond<'o>(
             end(to, (*send != Send::NotModified).then_some(page.body.len()))?;
             [if *send == Send::All { page.body } else { &[] }, &[]]
         }
+        Answer::Elsewhere => [&[], &[]],
         Answer::Refusal(Refusal { status, headers, text, head_only }) => {
             write_all(to, &["HTTP/1.1 ", status, "\r\n", headers])?;
             to.write_str("Content-Type: text/plain; charset=utf-8\r\n")?;
@@ -310,7 +319,7 @@ mod tests {
                 let mut bytes = REQUEST.as_bytes().to_vec();
                 bytes[at] = byte;
                 for end in [at, at + 1, bytes.len()] {
-                    if let Some((len, answer)) = parse(&bytes[..end], &options) {
+                    if let Some((len, answer)) = parse(&bytes[..end], &options, false) {
                         assert!(len <= end);
                         respond(&answer, &mut Head::new()).unwrap();
                     }

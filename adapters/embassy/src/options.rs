@@ -33,7 +33,8 @@ impl<'o> Options<'o> {
         }
     }
 
-    /// With these limits and deadlines for each connection.
+    /// With these limits and deadlines for each connection. [`Config::exit`] is taken as false: a
+    /// device does not end.
     #[must_use]
     pub const fn with_config(self, config: Config) -> Self {
         Self { config, ..self }

@@ -80,14 +80,52 @@ where
     /// the heads that browsers send.
     ///
     /// Nothing is flushed: `tx` has to send by itself what was written to it, as TCP does.
-    pub async fn serve<T: Read, U: Write>(&self, mut rx: T, mut tx: U, frame: &mut [u8]) {
+    pub fn serve<T: Read, U: Write>(
+        &self,
+        rx: T,
+        tx: U,
+        frame: &mut [u8],
+    ) -> impl Future<Output = ()> {
+        self.run(rx, tx, frame, None)
+    }
+
+    /// Serves one connection beside an HTTP server of somebody else: a WebSocket as
+    /// [`serve`](Self::serve) does, also where it is refused, and nothing else.
+    ///
+    /// A request for another path than one of [`Options::with_paths`] is not answered. Its first
+    /// bytes are in `frame` then, so many as are given back; the HTTP server has to be shown them
+    /// before what it reads itself. `None` if the connection was served and is over.
+    pub async fn serve_websocket<T: Read, U: Write>(
+        &self,
+        rx: T,
+        tx: U,
+        frame: &mut [u8],
+    ) -> Option<usize> {
+        let mut left = None;
+        self.run(rx, tx, frame, Some(&mut left)).await;
+        left
+    }
+
+    /// Serves a connection, or tells in `left` how much of it was read, if there is somebody else
+    /// for what is no WebSocket.
+    async fn run<T: Read, U: Write>(
+        &self,
+        mut rx: T,
+        mut tx: U,
+        frame: &mut [u8],
+        left: Option<&mut Option<usize>>,
+    ) {
         // A peer that never asks is no better than one that never says hello.
         let patience = to_embassy(self.options.config.deadlines.hello);
-        let request = http::read_request(&mut rx, frame, &self.options);
+        let request = http::read_request(&mut rx, frame, &self.options, left.is_some());
         let Either::First(Some((rest, mut answer))) = select(request, Timer::after(patience)).await
         else {
             return;
         };
+        if let (Answer::Elsewhere, Some(left)) = (answer, left) {
+            *left = Some(rest.end);
+            return;
+        }
         let mut taken = None;
         if let Answer::Upgrade(_) = answer {
             taken = self.pool.take();
@@ -135,6 +173,8 @@ where
         buffers: Buffers<Lent<'m>>,
     ) {
         let mut config = self.options.config;
+        // A device has no end that a client could ask for.
+        config.exit = false;
         config.limits.calls = config.limits.calls.min(u16::try_from(CALLS).unwrap_or(u16::MAX));
         let id = self.shared.hub(Hub::next_peer);
         let (api, entropy) = (Api::of::<S>(), (self.options.entropy)());

@@ -226,6 +226,21 @@ fn a_full_house_answers_503_and_a_place_is_free_at_once() {
     });
 }
 
+/// A device does not end, whatever its options say.
+#[test]
+fn no_client_ends_a_device() {
+    let mut config = config();
+    config.exit = true;
+    with(Scope::new(Clock), options().with_config(config), async |net| {
+        for dialect in BOTH {
+            let mut client = Client::login(net, dialect).await;
+            for method in ["application.exit", "application.exit.later"] {
+                assert_eq!(code(&client.call(method, vec![]).await.unwrap_err()), -32601);
+            }
+        }
+    });
+}
+
 #[test]
 fn two_hundred_connections_one_after_the_other() {
     with_scope(async |net| {

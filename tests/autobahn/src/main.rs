@@ -73,7 +73,7 @@ fn shake_hands(stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; 4096];
     let options = Options::new("", || Entropy([0; 16]));
     let mut rx = Blocking(stream);
-    let request = http::read_request(&mut rx, &mut buffer, &options);
+    let request = http::read_request(&mut rx, &mut buffer, &options, false);
     let Some((ahead, answer)) = smol::block_on(request) else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };

@@ -126,7 +126,7 @@ fn ask(
 ) -> Option<(String, Answer<'static>, Range<usize>)> {
     let (mut buffer, mut rx) = (vec![0; size], Pieces { rest: bytes, cut });
     let found = {
-        let request = pin!(read_request(&mut rx, &mut buffer, options));
+        let request = pin!(read_request(&mut rx, &mut buffer, options, false));
         let Poll::Ready(found) = request.poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("it waits for nothing")
         };
@@ -159,6 +159,7 @@ fn check_answer(said: &str, answer: &Answer<'_>) {
             assert_eq!((length, body), (Some(page.body.len()), 0));
         }
         Answer::Page { send: Send::All, .. } => assert_eq!(length, Some(body)),
+        Answer::Elsewhere => panic!("there is nobody else"),
         Answer::Refusal(_) => assert!(length.is_some_and(|it| body == it || body == 0)),
     }
 }

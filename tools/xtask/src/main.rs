@@ -7,6 +7,7 @@ mod fuzz;
 mod node;
 mod proxy;
 mod system;
+mod tap;
 mod tools;
 
 use std::{env, process::ExitCode, time::Instant};
@@ -29,6 +30,7 @@ usage: cargo xtask <what>
   upstream                 the client against upstream's Python servers
   proxy                    the instrument behind nginx, as docs/proxy.md says
   autobahn                 the Autobahn suite against the RFC 6455 layer of each adapter
+  tap                      the embassy adapter on a TAP device, against the TCP of Linux
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
                            in QEMU, at port 18080
   device                   the first in QEMU, with the stock clients and Chromium against it
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         ["proxy"] => proxy::run(),
         ["upstream"] => upstream(),
         ["autobahn"] => autobahn::run(),
+        ["tap"] => tap::run(),
         ["firmware"] => firmware::check(),
         ["firmware", "--run"] => device::run(),
         ["device"] => device::test(),
@@ -104,6 +107,7 @@ fn test() -> Outcome {
         ("proxy", proxy::run),
         ("upstream", upstream),
         ("autobahn", autobahn::run),
+        ("tap", tap::run),
         ("firmware", firmware::check),
         ("device", device::test),
         ("device-log", device::log),
