@@ -5,13 +5,10 @@
 pub mod client;
 
 use async_executor::LocalExecutor;
-use core::cell::{Cell, RefCell};
-use core::future::poll_fn;
-use core::task::{Poll, Waker};
+use core::cell::Cell;
 use core::time::Duration;
-use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
-use std::collections::VecDeque;
 use std::rc::Rc;
+pub use wslink_adapters::{Receiver, Sender, pipe};
 use wslink_core::{Config, Entropy, Fixed, HubBuffers, Service};
 use wslink_embassy::{Lent, Options, PeerMemory, Pool, Server};
 use wslink_scope::{Scope, Signal, Timer};
@@ -118,98 +115,4 @@ pub fn signal(samples: u32) -> Vec<u8> {
     let mut bytes = vec![0; samples as usize * 4];
     assert_eq!(wslink_core::Blob::read(&signal, 0, &mut bytes), bytes.len());
     bytes
-}
-
-#[derive(Default)]
-struct Pipe {
-    bytes: VecDeque<u8>,
-    most: usize,
-    ended: bool,
-    gone: bool,
-    wakers: Vec<Waker>,
-}
-
-impl Pipe {
-    fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
-    }
-}
-
-pub struct Sender(Rc<RefCell<Pipe>>);
-pub struct Receiver(Rc<RefCell<Pipe>>);
-
-pub fn pipe(most: usize) -> (Sender, Receiver) {
-    let pipe = Rc::new(RefCell::new(Pipe { most, ..Pipe::default() }));
-    (Sender(Rc::clone(&pipe)), Receiver(pipe))
-}
-
-impl ErrorType for Sender {
-    type Error = ErrorKind;
-}
-
-impl ErrorType for Receiver {
-    type Error = ErrorKind;
-}
-
-impl Write for Sender {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        poll_fn(|cx| {
-            let pipe = &mut *self.0.borrow_mut();
-            if pipe.gone {
-                return Poll::Ready(Err(ErrorKind::ConnectionReset));
-            }
-            let count = bytes.len().min(pipe.most - pipe.bytes.len());
-            if count == 0 {
-                pipe.wakers.push(cx.waker().clone());
-                return Poll::Pending;
-            }
-            pipe.bytes.extend(&bytes[..count]);
-            pipe.wake();
-            Poll::Ready(Ok(count))
-        })
-        .await
-    }
-
-    async fn flush(&mut self) -> Result<(), ErrorKind> {
-        Ok(())
-    }
-}
-
-impl Read for Receiver {
-    async fn read(&mut self, into: &mut [u8]) -> Result<usize, ErrorKind> {
-        assert!(!into.is_empty(), "a read without room looks like the end");
-        poll_fn(|cx| {
-            let pipe = &mut *self.0.borrow_mut();
-            let count = into.len().min(pipe.bytes.len());
-            if count == 0 {
-                if pipe.ended {
-                    return Poll::Ready(Ok(0));
-                }
-                pipe.wakers.push(cx.waker().clone());
-                return Poll::Pending;
-            }
-            for (to, from) in into.iter_mut().zip(pipe.bytes.drain(..count)) {
-                *to = from;
-            }
-            pipe.wake();
-            Poll::Ready(Ok(count))
-        })
-        .await
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        let pipe = &mut *self.0.borrow_mut();
-        pipe.ended = true;
-        pipe.wake();
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let pipe = &mut *self.0.borrow_mut();
-        pipe.gone = true;
-        pipe.wake();
-    }
 }
