@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask <what>`. `help` lists them.
 
 mod autobahn;
+mod bench;
 mod device;
 mod firmware;
 mod fuzz;
@@ -36,6 +37,8 @@ usage: cargo xtask <what>
   device                   the first in QEMU, with the stock clients and Chromium against it
   device-log               what the first one logs by defmt during a session, in QEMU
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
+  bench [args]             our servers beside others, under the same load: docs/performance.md;
+                           not a part of test. `bench --help` tells what can be chosen
   help                     this page";
 
 /// What has to build where there is no allocator.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
+        ["bench", args @ ..] => bench::run(args),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(())
@@ -153,6 +157,7 @@ fn fmt() -> Outcome {
     cargo(["fmt", "--all", "--check"]).run()?;
     // Workspaces of their own, so `--all` leaves them out.
     firmware::fmt()?;
+    cargo(["fmt", "--check", "--manifest-path", bench::MANIFEST]).run()?;
     cargo(["fmt", "--check", "--manifest-path", fuzz::MANIFEST]).run()
 }
 
