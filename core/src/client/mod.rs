@@ -14,11 +14,12 @@ use crate::connection::outbound::Taken;
 use crate::connection::timers::{Pending, Timers};
 use crate::envelope::HELLO;
 use crate::state::Step;
-use crate::wire::{Dialect, EncodeError, Encoded, MAX_DEPTH, Writer};
+use crate::wire::{Dialect, EncodeError, Encoded, MAX_DEPTH, Writer, find_id};
 use crate::{
     Buffers, CallId, CloseCode, CloseReason, Deadlines, Entropy, Instant, Limit, LimitExceeded,
     Limits, Memory, Phase, Secret, TimeoutReason, Transmit, UsageError,
 };
+use answer::Address;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
@@ -213,6 +214,24 @@ impl<M: Memory> Client<M> {
     /// Whether `call` has not ended.
     pub fn is_waiting(&self, call: CallId) -> bool {
         self.requests.is_waiting(call)
+    }
+
+    /// How many bytes of a call the transport took, and how many there are, attachments counted;
+    /// `None` if it is over.
+    pub fn sending(&self, call: CallId) -> Option<(u64, u64)> {
+        self.requests.sending(call).filter(|_| self.is_waiting(call))
+    }
+
+    /// The calls whose answers have begun to come in several chunks (2.x): how many bytes have, and
+    /// how many there are. In 1.x nobody can tell before an answer is there.
+    pub fn receiving(&self) -> impl Iterator<Item = (CallId, u64, u64)> {
+        self.inbound.unfinished().filter_map(|(beginning, received, total)| {
+            let id = find_id(self.dialect, beginning)?;
+            match Address::read(id, name(&self.client_id)) {
+                Address::Call(number) => Some((CallId(number), received.into(), total.into())),
+                _ => None,
+            }
+        })
     }
 
     /// Anything came, perhaps not a whole frame yet, or a control frame that the transport dealt

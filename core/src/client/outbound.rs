@@ -154,6 +154,10 @@ impl Outbound {
         }
         let frame = *frame;
         self.frame = None;
+        let content = u64::from(frame.len - u32::from(frame.head));
+        if let Source::Answer(call) = frame.source {
+            requests.count(call, content);
+        }
         Some(match frame.source {
             Source::Ping => Taken::Ping,
             Source::Close => Taken::Close,
@@ -167,8 +171,7 @@ impl Outbound {
             }
             Source::Answer(call) => {
                 if let Some(progress) = requests.progress(call) {
-                    let content = frame.len - u32::from(frame.head);
-                    progress.advance(content.into(), frame.last_of_step);
+                    progress.advance(content, frame.last_of_step);
                 }
                 Taken::Other
             }

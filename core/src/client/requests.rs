@@ -48,6 +48,9 @@ struct Slot<M: Memory> {
     /// The message, while it is not sent.
     span: Span,
     unsent: Option<Unsent<M>>,
+    /// Bytes of it that the transport took, and all of them, attachments counted.
+    taken: u64,
+    total: u64,
     deadline: Option<Instant>,
     /// It was ended from here, and the caller has not been told.
     untold: Option<Ended>,
@@ -112,8 +115,19 @@ impl<M: Memory> Requests<M> {
             blobs: M::Blobs::default(),
             progress: Progress::default(),
         };
-        let slot =
-            Slot { id, kind, span, unsent: Some(unsent), deadline, untold: None, over: false };
+        // In the trailer each place has a position and an index beside what it carries along.
+        let inline = encoded.len.saturating_sub(encoded.text_len + 8 * encoded.places);
+        let slot = Slot {
+            id,
+            kind,
+            span,
+            unsent: Some(unsent),
+            taken: 0,
+            total: u64::from(encoded.text_len) + u64::from(inline) + encoded.blob_bytes,
+            deadline,
+            untold: None,
+            over: false,
+        };
         self.slots.0.push(slot).map_err(|_| CallError::Full(busy))?;
         if let Some(unsent) = self.slot_mut(id).and_then(|slot| slot.unsent.as_mut()) {
             unsent.blobs = mem::take(blobs);
@@ -186,6 +200,19 @@ impl<M: Memory> Requests<M> {
 
     pub(super) fn progress(&mut self, id: CallId) -> Option<&mut Progress> {
         Some(&mut self.slot_mut(id)?.unsent.as_mut()?.progress)
+    }
+
+    /// The transport took so many bytes of it.
+    pub(super) fn count(&mut self, id: CallId, bytes: u64) {
+        if let Some(slot) = self.slot_mut(id) {
+            // The headers of 1.x attachments come on top.
+            slot.taken = slot.taken.saturating_add(bytes).min(slot.total);
+        }
+    }
+
+    /// How much of it the transport took, and how much there is.
+    pub(super) fn sending(&self, id: CallId) -> Option<(u64, u64)> {
+        self.slot(id).map(|slot| (slot.taken, slot.total))
     }
 
     /// All of it was handed to the transport.

@@ -47,8 +47,8 @@ impl ChunkHeader {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) id: u32,
-    total: u32,
-    received: u32,
+    pub(super) total: u32,
+    pub(super) received: u32,
     /// Room for its beginning at least.
     pub(super) span: Span,
     pub(super) touched: Instant,
@@ -62,6 +62,17 @@ pub(super) struct Range {
     id: u32,
     start: u32,
     end: u32,
+}
+
+impl Range {
+    /// Whether it is the beginning of that message.
+    pub(super) const fn begins(&self, id: u32) -> bool {
+        self.id == id && self.start == 0
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        self.end - self.start
+    }
 }
 
 const SHORT_HEADER: Refusal =

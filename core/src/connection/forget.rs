@@ -3,6 +3,7 @@
 
 use super::chunks::ChunkHeader;
 use super::inbound::{AttachmentState, Inbound, position};
+use crate::arena::Span;
 use crate::{Instant, Limits, Memory};
 
 impl<M: Memory> Inbound<M> {
@@ -43,6 +44,16 @@ impl<M: Memory> Inbound<M> {
     /// Whether `len` more bytes find room.
     pub(crate) fn has_room_for(&mut self, len: usize) -> bool {
         self.arena.alloc(len, &mut self.store).is_some()
+    }
+
+    /// Of each 2.x message of which the beginning has come: what has come of it without a gap, how
+    /// many bytes have come in all, and how many there are.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = (&[u8], u32, u32)> {
+        self.store.pending().iter().filter_map(|message| {
+            let stretch = self.ranges.as_ref().iter().find(|it| it.begins(message.id))?;
+            let span = Span { start: message.span.start, len: stretch.len() };
+            Some((span.of(self.arena.bytes()), message.received, message.total))
+        })
     }
 
     fn forget_nth(&mut self, index: usize) {

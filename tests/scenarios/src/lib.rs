@@ -373,3 +373,8 @@ pub fn alive(pair: &mut Pair<Bench>, client: Client) {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/writing-a-service.md")]
 struct Guide;
+
+/// Compiles what the page about the client shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/client.md")]
+struct Reaching;

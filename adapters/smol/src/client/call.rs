@@ -1,13 +1,18 @@
 //! Calls as they are built.
 
 use super::error::Error;
+use super::progress::Progress;
 use super::shared::{Asked, Handle, Taken};
+use super::value::Binary;
 use bytes::Bytes;
 use core::fmt;
+use core::pin::pin;
 use core::time::Duration;
 use erased_serde::Serialize as Erased;
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use std::io;
 use std::sync::Arc;
 use wslink_core::{Attachment, CallId};
 
@@ -20,12 +25,14 @@ pub struct Call<'a> {
     kwargs: Kwargs<'a>,
     blobs: Vec<Bytes>,
     within: Option<Duration>,
+    progress: Option<Progress>,
 }
 
 impl<'a> Call<'a> {
-    pub(super) const fn new(handle: Arc<Handle>, method: &'a str) -> Self {
+    pub(super) fn new(handle: Arc<Handle>, method: &'a str) -> Self {
         let kwargs = Kwargs::Named(Vec::new());
-        Self { handle, method, args: Vec::new(), kwargs, blobs: Vec::new(), within: None }
+        let (args, blobs) = (Vec::new(), Vec::new());
+        Self { handle, method, args, kwargs, blobs, within: None, progress: None }
     }
 
     /// One more positional argument.
@@ -68,6 +75,27 @@ impl<'a> Call<'a> {
         Attachment::nth(index)
     }
 
+    /// One more positional argument, of all that a reader has, which may be `most` bytes. They are
+    /// read before anything is sent, since a message begins with its length.
+    ///
+    /// # Errors
+    /// What the reader says, and [`io::ErrorKind::FileTooLarge`] if it has more.
+    pub async fn reader(self, reader: impl AsyncRead, most: u64) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        let mut reader = pin!(reader.take(most.saturating_add(1)));
+        reader.read_to_end(&mut bytes).await?;
+        if bytes.len() as u64 > most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(self.binary(bytes))
+    }
+
+    /// Tells there how far it has come.
+    pub fn progress(mut self, progress: &Progress) -> Self {
+        self.progress = Some(progress.clone());
+        self
+    }
+
     /// How long it may take, instead of [`Deadlines::call`](wslink_core::Deadlines::call).
     pub const fn within(mut self, deadline: Duration) -> Self {
         self.within = Some(deadline);
@@ -97,6 +125,20 @@ impl<'a> Call<'a> {
         result.unwrap_or(Err(Error::Lost { may_have_run: true }))
     }
 
+    /// As [`send`](Self::send), for an answer that is binary data: writes it, and gives the number
+    /// of bytes.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Write`] is what the writer says.
+    pub async fn send_into(self, writer: impl AsyncWrite) -> Result<u64, Error> {
+        let bytes: Binary = self.send().await?;
+        let failed = |error: io::Error| Error::Write(error.to_string());
+        let mut writer = pin!(writer);
+        writer.write_all(&bytes).await.map_err(failed)?;
+        writer.flush().await.map_err(failed)?;
+        Ok(bytes.len() as u64)
+    }
+
     /// `None` if there is no room now.
     fn ask<T: DeserializeOwned + Send + 'static>(&mut self) -> Option<Result<Taken<T>, Error>> {
         let asked = Asked {
@@ -104,6 +146,7 @@ impl<'a> Call<'a> {
             args: self.args.as_slice(),
             kwargs: &self.kwargs,
             within: self.within,
+            progress: self.progress.as_ref(),
         };
         self.handle.shared.ask(&asked, &mut self.blobs)
     }

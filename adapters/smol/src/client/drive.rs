@@ -281,6 +281,7 @@ impl Connection {
             state.rest.take(event, whole);
         }
         state.resubscribe(now);
+        state.tell_progress();
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared, now: Instant) -> bool {
@@ -333,6 +334,7 @@ impl Connection {
                 break;
             }
         }
+        state.tell_progress();
         sent > 0
     }
 

@@ -27,6 +27,8 @@ pub enum Error {
     Call(String),
     /// The answer cannot be read, or not as what was asked for.
     Answer(String),
+    /// The answer came, and could not be written to where it was to go.
+    Write(String),
 }
 
 /// An error that the server answered.
@@ -77,7 +79,7 @@ impl Error {
         match self {
             Self::NotConnected | Self::Call(_) => false,
             Self::Lost { may_have_run } => *may_have_run,
-            Self::Server(_) | Self::Deadline | Self::Answer(_) => true,
+            Self::Server(_) | Self::Deadline | Self::Answer(_) | Self::Write(_) => true,
         }
     }
 
@@ -122,6 +124,7 @@ impl Display for Error {
             Self::Deadline => f.write_str("no answer in time"),
             Self::Call(why) => f.write_str(why),
             Self::Answer(why) => write!(f, "the answer cannot be read: {why}"),
+            Self::Write(why) => write!(f, "the answer cannot be written: {why}"),
         }
     }
 }

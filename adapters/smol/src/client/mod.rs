@@ -33,6 +33,7 @@ mod connect;
 mod drive;
 mod error;
 mod options;
+mod progress;
 mod proxy;
 mod shared;
 #[cfg(feature = "tls")]
@@ -43,6 +44,7 @@ mod value;
 pub use call::Call;
 pub use error::{ConnectError, Error, ServerError};
 pub use options::{Backoff, Options};
+pub use progress::Progress;
 pub use topic::{Publication, Subscription, TopicError};
 pub use value::{Binary, Value};
 

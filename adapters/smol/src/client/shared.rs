@@ -1,6 +1,7 @@
 //! What all handles of a client have in common with its driver.
 
 use super::error::{Error, ServerError};
+use super::progress::Progress;
 use super::topic::{Listener, TopicError};
 use super::value::{Value, sharing};
 use crate::{Heap, HeapTable};
@@ -51,6 +52,7 @@ pub(super) struct Rest {
     /// Counts connections, so that a call of an earlier one is not taken for one of this.
     connection: u64,
     waiting: HashMap<CallId, Box<dyn Waiter>>,
+    watched: HashMap<CallId, Progress>,
     listeners: Vec<Arc<dyn Listener>>,
     /// Whether the server has topics that can be asked for; unknown until it has described itself.
     ours: bool,
@@ -135,6 +137,7 @@ pub(super) struct Asked<'a, A: ?Sized, K: ?Sized> {
     pub(super) args: &'a A,
     pub(super) kwargs: &'a K,
     pub(super) within: Option<Duration>,
+    pub(super) progress: Option<&'a Progress>,
 }
 
 /// A call that was taken: where its end comes, and under which name it can be cancelled.
@@ -210,6 +213,7 @@ impl Shared {
             return;
         }
         state.rest.waiting.remove(&call);
+        state.rest.watched.remove(&call);
         if let Some(engine) = &mut state.engine {
             engine.cancel(call);
             drop(state);
@@ -303,9 +307,30 @@ impl State {
     /// The hello was accepted: asks who the server is. What is listened to is asked for when it has
     /// answered; until then it sends everything.
     pub(super) fn greeted(&mut self, now: Instant) {
-        let asked = Asked { method: "wslink.describe", args: &(), kwargs: &(), within: None };
+        let asked = Asked {
+            method: "wslink.describe",
+            args: &(),
+            kwargs: &(),
+            within: None,
+            progress: None,
+        };
         if let Err(error) = self.ask(now, &asked, &mut Vec::new(), Box::new(Described)) {
             log::debug!("wslink.describe: {error}");
+        }
+    }
+
+    /// Tells how far those calls have come of which somebody wants to know.
+    pub(super) fn tell_progress(&self) {
+        let Some(engine) = self.engine.as_ref().filter(|_| !self.rest.watched.is_empty()) else {
+            return;
+        };
+        for (call, progress) in &self.rest.watched {
+            engine.sending(*call).into_iter().for_each(|sent| progress.tell_sent(sent));
+        }
+        for (call, received, total) in engine.receiving() {
+            if let Some(progress) = self.rest.watched.get(&call) {
+                progress.tell_received(received, total);
+            }
         }
     }
 
@@ -327,16 +352,19 @@ impl State {
     ) -> Result<CallId, CallError> {
         let engine = self.engine.as_mut().filter(|it| it.is_open()).ok_or(CallError::NotOpen)?;
         let mut table = HeapTable::from(mem::take(blobs));
-        let Asked { method, args, kwargs, within } = *asked;
+        let Asked { method, args, kwargs, within, progress } = *asked;
         let result = engine.call(now, method, args, kwargs, within, &mut table);
         *blobs = table.into();
         let call = result?;
         self.rest.waiting.insert(call, waiter);
+        if let Some(progress) = progress {
+            self.rest.watched.insert(call, progress.clone());
+        }
         Ok(call)
     }
 
     fn subscribe(&mut self, now: Instant, method: &str, patterns: &[String]) {
-        let asked = Asked { method, args: &(patterns,), kwargs: &(), within: None };
+        let asked = Asked { method, args: &(patterns,), kwargs: &(), within: None, progress: None };
         // Without a connection all is subscribed to when there is one again.
         if let Err(error) = self.ask(now, &asked, &mut Vec::new(), Box::new(Ignored)) {
             log::debug!("{method}: {error}");
@@ -354,6 +382,7 @@ impl Rest {
                 self.greeting = Greeting::Refused(ServerError::of(failure));
             }
             Event::Ended { call, outcome } => {
+                self.watched.remove(&call);
                 if let Some(waiter) = self.waiting.remove(&call) {
                     waiter.end(outcome, frame, self);
                 }
