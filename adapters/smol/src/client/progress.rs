@@ -54,9 +54,9 @@ impl Progress {
         self.0.to_receive.load(Ordering::Relaxed)
     }
 
-    /// Waits until one of the numbers is another.
-    pub async fn changed(&self) {
-        self.0.changed.listen().await;
+    /// Is ready as soon as one of the numbers becomes another, from this call on.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + Unpin + 'static {
+        self.0.changed.listen()
     }
 
     pub(super) fn tell_sent(&self, (sent, total): (u64, u64)) {
