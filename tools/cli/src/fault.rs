@@ -1,6 +1,7 @@
 //! What ends the command early: what is wrong, what to do about it, and the exit code.
 
 use core::fmt::Display;
+use serde_json::json;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,9 +9,14 @@ use std::process::ExitCode;
 /// The exit codes, as `wslink --help` and docs/cli.md list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
+    Answered = 1,
     Usage = 2,
     NoConnection = 3,
+    Refused = 4,
+    Foreign = 5,
+    Lost = 6,
     File = 7,
+    Interrupted = 130,
 }
 
 /// Why a command ended early.
@@ -20,11 +26,13 @@ pub(crate) struct Fault {
     text: String,
     hint: Option<String>,
     broken_pipe: bool,
+    /// What the server said.
+    answer: Option<Box<serde_json::Value>>,
 }
 
 impl Fault {
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into(), hint: None, broken_pipe: false }
+        Self { exit, text: text.into(), hint: None, broken_pipe: false, answer: None }
     }
 
     pub(crate) fn usage(text: impl Into<String>) -> Self {
@@ -51,14 +59,31 @@ impl Fault {
         self
     }
 
+    /// The error that a server answered.
+    pub(crate) fn about(mut self, answer: serde_json::Value) -> Self {
+        self.answer = Some(Box::new(answer));
+        self
+    }
+
     /// What is wrong.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Tells it on standard error.
-    pub(crate) fn tell(&self) -> ExitCode {
-        let Self { exit, text, hint, .. } = self;
+    /// Tells it on standard error, for people or as JSON.
+    pub(crate) fn tell(&self, json: bool) -> ExitCode {
+        let Self { exit, text, hint, answer, .. } = self;
+        if json {
+            let mut object = json!({ "error": text, "exit": *exit as u8 });
+            if let Some(hint) = hint {
+                object["hint"] = hint.as_str().into();
+            }
+            if let Some(answer) = answer {
+                object["answer"] = (**answer).clone();
+            }
+            eprintln!("{object}");
+            return ExitCode::from(*exit as u8);
+        }
         anstream::eprintln!("{0}error:{0:#} {text}", crate::style::ERROR);
         if let Some(hint) = hint {
             anstream::eprintln!("{0}hint:{0:#} {hint}", crate::style::HINT);

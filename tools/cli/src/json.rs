@@ -1,6 +1,11 @@
 //! Values of messages as JSON that every program can read.
 
+use crate::fault::Fault;
 use serde_json::{Map, Number, Value, json};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use wslink_smol::client::{self, ServerError};
 use wslink_testkit::{Kept, Val};
 
 /// Binary data is `{"$bin": length, "sha256": first 8 digits}`, what JSON has no number for
@@ -36,5 +41,77 @@ fn float(value: f64) -> Value {
     match Number::from_f64(value) {
         Some(number) => Value::Number(number),
         None => json!({ "$float": value.to_string() }),
+    }
+}
+
+/// The same of what a client was sent; binary data goes into `files`, if that is wanted, and is then
+/// `{"$bin": length, "file": name}`.
+pub(crate) fn of_value(value: &client::Value, files: &mut Files) -> Result<Value, Fault> {
+    Ok(match value {
+        client::Value::Null => Value::Null,
+        client::Value::Bool(value) => Value::Bool(*value),
+        client::Value::Int(value) => Value::from(*value),
+        client::Value::Uint(value) => Value::from(*value),
+        client::Value::Float(value) => float(*value),
+        client::Value::Str(text) => Value::String(text.clone()),
+        client::Value::Binary(bytes) => files.keep(bytes)?,
+        client::Value::List(items) => {
+            Value::Array(items.iter().map(|it| of_value(it, files)).collect::<Result<_, _>>()?)
+        }
+        client::Value::Map(entries) => {
+            let entry =
+                |(key, value): &(String, client::Value)| Ok((key.clone(), of_value(value, files)?));
+            Value::Object(entries.iter().map(entry).collect::<Result<_, Fault>>()?)
+        }
+    })
+}
+
+/// An error that a server answered.
+pub(crate) fn error(error: &ServerError) -> Value {
+    let mut object = json!({ "code": error.code, "message": error.message });
+    if let Some(data) = &error.data
+        && let Ok(data) = of_value(data, &mut Files::new(None))
+    {
+        object["data"] = data;
+    }
+    object
+}
+
+/// Where the binary data of a message goes.
+pub(crate) struct Files {
+    path: Option<PathBuf>,
+    count: usize,
+}
+
+impl Files {
+    pub(crate) const fn new(path: Option<PathBuf>) -> Self {
+        Self { path, count: 0 }
+    }
+
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Whether binary data was written to standard output.
+    pub(crate) fn wrote_stdout(&self) -> bool {
+        self.count > 0 && self.path.as_deref() == Some(Path::new("-"))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<Value, Fault> {
+        let Some(path) = &self.path else { return Ok(binary(bytes)) };
+        let number = self.count;
+        self.count += 1;
+        if path == Path::new("-") {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush()).map_err(Fault::stdout)?;
+            return Ok(binary(bytes));
+        }
+        let mut name = path.clone().into_os_string();
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        let path = PathBuf::from(name);
+        fs::write(&path, bytes).map_err(|error| Fault::file(&path, error))?;
+        Ok(json!({ "$bin": bytes.len(), "file": path.to_string_lossy() }))
     }
 }

@@ -4,7 +4,7 @@ use crate::args::{Completions, Man, Shell};
 use crate::fault::Fault;
 use std::io::Write as _;
 
-const COMMANDS: &str = "proxy, completions, man";
+const COMMANDS: &str = "call, watch, describe, bench, proxy, completions, man";
 
 pub(crate) fn completions(options: &Completions) -> Result<(), Fault> {
     print(match options.shell {
@@ -17,6 +17,10 @@ pub(crate) fn completions(options: &Completions) -> Result<(), Fault> {
 pub(crate) fn man(options: &Man) -> Result<(), Fault> {
     print(match options.command.as_deref() {
         None => include_str!(concat!(env!("OUT_DIR"), "/wslink.1")),
+        Some("call") => include_str!(concat!(env!("OUT_DIR"), "/wslink-call.1")),
+        Some("watch") => include_str!(concat!(env!("OUT_DIR"), "/wslink-watch.1")),
+        Some("describe") => include_str!(concat!(env!("OUT_DIR"), "/wslink-describe.1")),
+        Some("bench") => include_str!(concat!(env!("OUT_DIR"), "/wslink-bench.1")),
         Some("proxy") => include_str!(concat!(env!("OUT_DIR"), "/wslink-proxy.1")),
         Some("completions") => include_str!(concat!(env!("OUT_DIR"), "/wslink-completions.1")),
         Some("man") => include_str!(concat!(env!("OUT_DIR"), "/wslink-man.1")),

@@ -28,7 +28,7 @@ usage: cargo xtask <what>
   stock                    Kitware's JavaScript clients against the instrument, and through
                            `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
-  upstream                 the client against upstream's Python servers
+  upstream                 the client and the command against upstream's Python servers
   proxy                    the instrument behind nginx, as docs/proxy.md says
   autobahn                 the Autobahn suite against the RFC 6455 layer of each adapter
   tap                      the embassy adapter on a TAP device, against the TCP of Linux
@@ -149,8 +149,11 @@ fn test() -> Outcome {
 
 fn upstream() -> Outcome {
     system::python_venv()?;
-    let test = ["test", "--package", "wslink-smol", "--test", "upstream", "--", "--ignored"];
-    cargo(test).run()
+    // The first makes the virtual environments.
+    for package in ["wslink-smol", "wslink-cli"] {
+        cargo(["test", "--package", package, "--test", "upstream", "--", "--ignored"]).run()?;
+    }
+    Ok(())
 }
 
 fn fmt() -> Outcome {

@@ -12,7 +12,7 @@ fn printed(args: &[&str]) -> String {
 #[test]
 fn help() {
     insta::assert_snapshot!("help", printed(&["--help"]));
-    for command in ["proxy"] {
+    for command in ["call", "watch", "describe", "bench", "proxy"] {
         insta::assert_snapshot!(format!("help_{command}"), printed(&[command, "--help"]));
     }
 }
@@ -24,13 +24,13 @@ fn every_command_has_completions_and_a_page() {
     {
         let script = printed(&["completions", shell]);
         assert!(script.starts_with(begins), "{shell}: {}", script.lines().next().unwrap());
-        for command in ["proxy", "completions", "man", "--transcript", "--json"] {
+        for command in ["call", "watch", "bench", "proxy", "--transcript", "--json"] {
             let word = command.trim_start_matches('-');
             assert!(script.contains(word), "{shell} knows no {command}");
         }
     }
     assert!(printed(&["man"]).contains("Exit codes"));
-    for command in ["proxy", "completions", "man"] {
+    for command in ["call", "watch", "describe", "bench", "proxy", "completions", "man"] {
         let page = printed(&["man", command]);
         assert!(page.contains(&format!(".TH wslink-{command} 1")), "{page}");
     }
