@@ -1,6 +1,7 @@
 //! The engine's client against the engine's server.
 
 mod own;
+mod properties;
 mod traces;
 
 use own::{End, Own, engine, engine_with};
