@@ -1,4 +1,4 @@
-//! A wslink server on [smol](https://docs.rs/smol): sockets, HTTP and timers around
+//! A wslink server and client on [smol](https://docs.rs/smol): sockets, HTTP and timers around
 //! [`wslink_core`].
 //!
 //! [`Server`] runs a [`Service`](wslink_core::Service). It gives futures and spawns nothing; it
@@ -7,6 +7,9 @@
 //! Beside the WebSocket it serves files: from a [directory](Options::with_content), or from the
 //! [binary](Assets). [`Options`] says what else it may be told, [`Site`] puts several servers on
 //! one port, and with feature `cli` `ServerArgs` is upstream's command line.
+//!
+//! With feature `client`, which is on unless switched off, `Client` is the other end; `wss://` takes
+//! feature `tls`.
 //!
 //! # What it costs
 //! An idle client takes less than 10 KiB. Buffers that grew for something large are given back

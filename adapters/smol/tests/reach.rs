@@ -217,6 +217,45 @@ fn a_call_that_is_dropped_is_forgotten() {
 }
 
 #[test]
+fn a_driver_that_is_dropped_ends_all() {
+    with_bench(|_, address| async move {
+        let (client, driver) = connect(address, options()).await;
+        let mut said = client.subscribe::<String>("bench.said");
+        let call = smol::spawn({
+            let client = client.clone();
+            async move { client.call("bench.wait").send::<i64>().await }
+        });
+        smol::Timer::after(Duration::from_millis(30)).await;
+        driver.cancel().await;
+        assert_eq!(call.await, Err(Error::Lost { may_have_run: true }));
+        assert_eq!(said.next().await, None);
+        assert!(!client.connected().await);
+        assert_eq!(client.call("bench.wait").send::<i64>().await, Err(Error::NotConnected));
+        assert!(client.subscribe::<String>("bench.said").next().await.is_none());
+    });
+}
+
+#[test]
+fn whoever_must_have_all_is_ended_when_slow() {
+    with_bench(|_, address| async move {
+        let (client, driver) = connect(address, options()).await;
+        let mut strict = client.subscribe_with::<String>(&["bench.said"], Policy::Disconnect);
+        let mut latest = client.subscribe_with::<String>(&["bench.said"], Policy::KeepLatest);
+        for n in 0..1025 {
+            client.call("bench.say").arg(n.to_string()).send::<Value>().await.unwrap();
+        }
+        // The answer comes before the publication.
+        smol::Timer::after(Duration::from_millis(50)).await;
+        assert_eq!(strict.next().await, Some(Err(TopicError::Lagged(1025))));
+        assert_eq!(strict.next().await, None);
+        assert_eq!(latest.next().await, Some(Err(TopicError::Lagged(1024))));
+        assert_eq!(latest.next().await.unwrap().unwrap().value, "1024");
+        drop((client, strict, latest));
+        driver.await.unwrap();
+    });
+}
+
+#[test]
 fn more_calls_than_there_may_be_at_once_wait() {
     with_bench(|_, address| async move {
         let (client, driver) = connect(address, options()).await;

@@ -161,7 +161,7 @@ impl<T> Queue<T> {
             }
             _ => {
                 if items.list.len() >= STRICT {
-                    items.lagged += 1;
+                    items.lagged += items.list.len() as u64 + 1;
                     items.over = true;
                     items.list.clear();
                     drop(items);

@@ -224,3 +224,26 @@ impl<'de> Deserialize<'de> for Value {
         deserializer.deserialize_any(Any)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wslink_core::wire;
+
+    #[test]
+    fn binary_data_shares_the_frame_in_which_it_lies() {
+        let frame = Bytes::from_static(b"\x91\xc4\x03abc");
+        let value = wire::Value::check_msgpack(&frame, 4).unwrap();
+        let read = |frame| sharing(frame, || value.deserialize::<(Binary,)>().unwrap().0);
+        let shared = read(Some(frame.clone()));
+        assert_eq!((&*shared, shared.as_ptr()), (&b"abc"[..], frame[3..].as_ptr()));
+        // Of another frame, or of none, it is a copy.
+        for other in [None, Some(Bytes::from_static(b"other"))] {
+            let copied = read(other);
+            assert_eq!(&*copied, b"abc");
+            assert_ne!(copied.as_ptr(), frame[3..].as_ptr());
+        }
+        let any = sharing(Some(frame.clone()), || value.deserialize::<Value>().unwrap());
+        assert_eq!(any, Value::List(vec![Value::Binary(Bytes::from_static(b"abc"))]));
+    }
+}
