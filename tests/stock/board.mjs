@@ -20,25 +20,28 @@ const PATIENCE = 20_000;
 
 export const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 
-/**
- * Again while nobody listens or the house is full: a place that was left a moment ago is free when
- * the device has seen the end of it, and its one spare socket answers one after the other.
- */
-export async function patiently(attempt) {
+/** The one spare socket answers one after the other; in between nobody listens. */
+const NOBODY = /ECONNRESET|ECONNREFUSED|EPIPE|hang up/;
+/** A place that was left a moment ago is free when the device has seen the end of it. */
+const FULL = /503/;
+
+/** Again while it fails like that. */
+export async function patiently(attempt, ...reasons) {
   const end = performance.now() + PATIENCE;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
-      const again = /ECONNRESET|ECONNREFUSED|EPIPE|hang up|503/.test(`${error.code} ${error.message}`);
+      const said = `${error.code} ${error.message}`;
+      const again = [NOBODY, ...reasons].some((reason) => reason.test(said));
       if (!again || performance.now() > end) throw error;
       await sleep(20);
     }
   }
 }
 
-/** A stock client that has said hello. */
-export function client(version) {
+/** A stock client that has said hello, for which a place has to be free already. */
+export function guest(version) {
   return patiently(async () => {
     const peer = new Client(version, URL_WS);
     await peer.hello();
@@ -46,9 +49,14 @@ export function client(version) {
   });
 }
 
+/** A stock client that has said hello. */
+export function client(version) {
+  return patiently(() => guest(version), FULL);
+}
+
 /** A peer without manners, that has not said anything. */
 export function raw(version) {
-  return patiently(() => Raw.connect(version, URL_WS));
+  return patiently(() => Raw.connect(version, URL_WS), FULL);
 }
 
 /** A TCP connection; what comes is thrown away. */
@@ -184,7 +192,10 @@ export class Cable {
 
   /** Nothing of this peer arrives any more: it has vanished, and does not say so. */
   lose(socket) {
-    this.#lost.add(socket.localPort);
+    const port = socket.localPort;
+    this.#lost.add(port);
+    // The port may become somebody else's.
+    socket.once('close', () => this.#lost.delete(port));
   }
 
   async close() {

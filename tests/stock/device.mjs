@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { NO_EMULATOR, PEERS, URL_WS, client, memory, page } from './board.mjs';
+import { NO_EMULATOR, PEERS, URL_WS, client, guest, memory, page } from './board.mjs';
 import { Client, NAMES, VERSIONS, bytesOf } from './clients.mjs';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
@@ -92,7 +92,7 @@ async function latency(peers) {
 
 /** Fails unless all places are taken. */
 async function assertFull() {
-  await assert.rejects(new Client(1, URL_WS).hello(), /503/);
+  await assert.rejects(guest(1), /503/);
 }
 
 test('one of three stalls, and the others see no delay', async (t) => {
@@ -122,9 +122,7 @@ test('a full house answers 503 and still serves its page', async () => {
     assert.equal((await page('/')).response.statusCode, 200);
     // A place is free as soon as its peer has seen the end.
     await peers.shift().close();
-    const next = new Client(VERSIONS[i % 2], URL_WS);
-    await next.hello();
-    peers.push(next);
+    peers.push(await guest(VERSIONS[i % 2]));
     await assertFull();
   }
   for (const peer of peers) await peer.call('scope.settings.get');
