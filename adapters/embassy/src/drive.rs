@@ -6,6 +6,7 @@ use crate::{Lent, Server};
 use core::array;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
+use core::mem::{replace, take};
 use core::ops::Range;
 use core::pin::pin;
 use core::task::{Context, Poll};
@@ -33,7 +34,7 @@ where
     server: &'s Server<'m, S, M, PEERS, CALLS, R>,
     id: PeerId,
     conn: RefCell<Connection<M>>,
-    slots: [RefCell<Slot<S::Request>>; CALLS],
+    slots: [RefCell<Slot<S::Request, S::Reply>>; CALLS],
     /// One of the parts has done something that others may have waited for.
     progress: Cell<bool>,
     /// Counts what was taken to be sent, since that makes room for answers.
@@ -49,10 +50,13 @@ where
 }
 
 /// A place for a call.
-enum Slot<Q> {
+enum Slot<Q, A> {
     Free,
     Ready(Started, Q),
     Running(CallId),
+    /// The engine has no room for it yet. It is here and not in the future of the call: there it
+    /// would have a place of its own beside the call.
+    Answered(CallId, Result<A, RpcError>),
     /// The engine has answered it; what runs is to be dropped.
     Dropped,
 }
@@ -83,31 +87,41 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
     let mut calls = pin!(peer.calls());
     let mut readable = true;
     poll_fn(|cx| {
-        for _ in 0..ROUNDS {
+        // First the wish to be woken, then a look at what there is, so that nothing is missed.
+        peer.server.shared.listen(cx);
+        for round in 0..ROUNDS {
             peer.progress.set(false);
-            // First the wish to be woken, then a look at what there is, so that nothing is missed.
-            peer.server.shared.listen(cx);
-            // They never end.
-            _ = calls.as_mut().poll(cx).is_ready();
+            // In the order in which they have something for each other.
             if readable && reading.as_mut().poll(cx).is_ready() {
                 readable = false;
                 peer.progress.set(true);
             }
-            if writing.as_mut().poll(cx).is_ready() {
-                // Our Close is out, and nobody reads an answer to it: what it was for is the reason.
-                peer.conn.borrow_mut().handle_eof();
+            // They never end.
+            _ = calls.as_mut().poll(cx).is_ready();
+            // Who was woken for the writer, or by the hub, looks at it once in any case.
+            if round == 0 || peer.progress.get() {
+                let is_over = writing.as_mut().poll(cx).is_ready();
+                if is_over {
+                    // Our Close is out, and nobody reads an answer to it: what it was for is the
+                    // reason.
+                    peer.conn.borrow_mut().handle_eof();
+                }
                 peer.poll_events();
-                return Poll::Ready(());
-            }
-            peer.poll_events();
-            if peer.poll_time(cx).is_ready() {
-                return Poll::Ready(());
+                if is_over {
+                    return Poll::Ready(());
+                }
             }
             if !peer.progress.get() {
-                return Poll::Pending;
+                break;
             }
         }
-        cx.waker().wake_by_ref();
+        if peer.poll_time(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // Whoever still has something to do lets other tasks have their turn.
+        if peer.progress.get() {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     })
     .await;
@@ -295,24 +309,31 @@ where
     async fn turn(&self) {
         let mut waited = false;
         poll_fn(|_| {
-            self.progress.set(true);
-            ready_if(core::mem::replace(&mut waited, true))
+            if !waited {
+                self.progress.set(true);
+            }
+            ready_if(replace(&mut waited, true))
         })
         .await;
     }
 
     /// Writes what the engine has to send, until it is over and all has left.
     async fn write(&self, mut tx: impl Write, stage: &mut [u8]) {
+        // The engine was asked just now, and had nothing more.
+        let mut drained = false;
         loop {
-            let len = poll_fn(|_| match self.fill(stage) {
-                0 if self.is_over() => Poll::Ready(0),
-                0 => Poll::Pending,
-                len => Poll::Ready(len),
+            let (len, all) = poll_fn(|_| {
+                let filled = if take(&mut drained) { (0, true) } else { self.fill(stage) };
+                match filled {
+                    (0, _) if !self.is_over() => Poll::Pending,
+                    filled => Poll::Ready(filled),
+                }
             })
             .await;
             if len == 0 {
                 return;
             }
+            drained = all;
             self.progress.set(true);
             let mut rest = stage.get(..len).unwrap_or_default();
             while !rest.is_empty() {
@@ -322,7 +343,10 @@ where
                         let polled = write.as_mut().poll(cx);
                         let mut conn = self.conn.borrow_mut();
                         match polled {
-                            Poll::Pending => conn.handle_blocked(now()),
+                            Poll::Pending => {
+                                conn.handle_blocked(now());
+                                drained = false;
+                            }
                             Poll::Ready(_) => conn.handle_written(),
                         }
                         polled
@@ -340,19 +364,24 @@ where
         }
     }
 
-    /// Copies frames to the stage, whole ones as long as they fit, and tells how many bytes.
+    /// Copies frames to the stage, whole ones as long as they fit, and tells how many bytes, and
+    /// whether that was all there is.
     #[inline(never)]
-    fn fill(&self, stage: &mut [u8]) -> usize {
+    fn fill(&self, stage: &mut [u8]) -> (usize, bool) {
         let mut len = 0;
         loop {
             // The lock is given back for blobs that are made on the fly: that is the user's code,
             // and may take its time.
             let mut later = None;
+            let mut all = false;
             let more = self.server.shared.hub(|hub| {
                 let mut conn = self.conn.borrow_mut();
                 while later.is_none() {
                     let now = now();
-                    let Some(transmit) = conn.poll_transmit(now, hub) else { return false };
+                    let Some(transmit) = conn.poll_transmit(now, hub) else {
+                        all = true;
+                        return false;
+                    };
                     let room = stage.get_mut(len..).unwrap_or_default();
                     let starts = transmit.taken == 0;
                     let header = if starts { header_len(transmit.len) } else { 0 };
@@ -394,7 +423,7 @@ where
                 read_blob(&blob, offset, stage.get_mut(range).unwrap_or_default());
             }
             if !more {
-                return len;
+                return (len, all);
             }
         }
     }
@@ -435,23 +464,21 @@ where
             self.progress.set(true);
             let host = CallHost::new(&self.server.shared);
             let cx = Cx::new(self.id, started.token, &host).with_identity(started.identity);
-            let answer = {
+            {
                 let mut call = pin!(self.server.service.call(cx, request));
-                poll_fn(|cx| match self.poll_dropped(index) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => call.as_mut().poll(cx).map(Some),
-                })
-                .await
-            };
-            if let Some(answer) = answer {
-                let mut blobs = host.into_blobs();
-                let mut kept = Kept { count: &self.kept, tried: None };
-                poll_fn(|_| match self.poll_dropped(index) {
-                    Poll::Ready(()) => Poll::Ready(()),
-                    Poll::Pending => self.answer(started.id, &answer, &mut blobs, &mut kept),
+                poll_fn(|cx| {
+                    if !self.is_running(index) {
+                        return Poll::Ready(());
+                    }
+                    call.as_mut().poll(cx).map(|answer| {
+                        *self.slots[index].borrow_mut() = Slot::Answered(started.id, answer);
+                    })
                 })
                 .await;
             }
+            let mut blobs = host.into_blobs();
+            let mut kept = Kept { count: &self.kept, tried: None };
+            poll_fn(|_| self.answer(index, &mut blobs, &mut kept)).await;
             *self.slots[index].borrow_mut() = Slot::Free;
             self.progress.set(true);
         }
@@ -459,7 +486,7 @@ where
 
     fn start(&self, index: usize) -> Option<(Started, S::Request)> {
         let slot = &mut *self.slots[index].borrow_mut();
-        match core::mem::replace(slot, Slot::Free) {
+        match replace(slot, Slot::Free) {
             Slot::Ready(started, request) => {
                 *slot = Slot::Running(started.id);
                 Some((started, request))
@@ -471,19 +498,15 @@ where
         }
     }
 
-    fn poll_dropped(&self, index: usize) -> Poll<()> {
-        ready_if(matches!(*self.slots[index].borrow(), Slot::Dropped))
+    fn is_running(&self, index: usize) -> bool {
+        matches!(*self.slots[index].borrow(), Slot::Running(_))
     }
 
-    /// Gives an answer to the engine; ready when there was room.
+    /// Gives an answer to the engine, if it is still wanted; ready when there was room.
     #[inline(never)]
-    fn answer(
-        &self,
-        id: CallId,
-        answer: &Result<S::Reply, RpcError>,
-        blobs: &mut M::Blobs,
-        kept: &mut Kept<'_>,
-    ) -> Poll<()> {
+    fn answer(&self, index: usize, blobs: &mut M::Blobs, kept: &mut Kept<'_>) -> Poll<()> {
+        let slot = self.slots[index].borrow();
+        let Slot::Answered(id, answer) = &*slot else { return Poll::Ready(()) };
         // There may be room when something was sent.
         let sent = self.sent.get();
         if kept.tried == Some(sent) {
@@ -491,8 +514,8 @@ where
         }
         let mut conn = self.conn.borrow_mut();
         let result = match answer {
-            Err(error) => conn.fail(id, error),
-            Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, id, reply, blobs)),
+            Err(error) => conn.fail(*id, error),
+            Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, *id, reply, blobs)),
         };
         if let Err(SendError::Full(_)) = result {
             kept.count_in(sent);
@@ -539,7 +562,7 @@ where
         for slot in &self.slots {
             let slot = &mut *slot.borrow_mut();
             match slot {
-                Slot::Running(id) if *id == call => *slot = Slot::Dropped,
+                Slot::Running(id) | Slot::Answered(id, _) if *id == call => *slot = Slot::Dropped,
                 Slot::Ready(started, _) if started.id == call => *slot = Slot::Free,
                 _ => {}
             }

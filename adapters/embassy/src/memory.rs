@@ -7,7 +7,9 @@ use embassy_sync::blocking_mutex::CriticalSectionMutex;
 use wslink_core::Buffer;
 
 /// The memory of one WebSocket; the caller keeps it in a `static` or on the stack.
+// Copies go by words where both ends are aligned alike.
 #[derive(Debug)]
+#[repr(C, align(4))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PeerMemory<const RECEIVE: usize, const TRANSMIT: usize, const STAGE: usize> {
     receive: [u8; RECEIVE],
