@@ -12,7 +12,7 @@ use board::print;
 use core::time::Duration;
 use embassy_net::{Stack, StackResources};
 use static_cell::{ConstStaticCell, StaticCell};
-use wslink_core::{Entropy, Fixed, HubBuffers};
+use wslink_core::{Config, Entropy, Fixed, HubBuffers};
 use wslink_embassy::{Lent, Options, Page, PeerMemory, Pool, Server, SocketMemory, listen};
 use wslink_scope::{Scope, Signal, Timer};
 
@@ -32,10 +32,12 @@ const SOCKETS: usize = PEERS + 1;
 type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4, PEERS>;
 type Device = Server<'static, Scope<Clock>, Tables, PEERS, CALLS>;
 
+/// A 2.x chunk, or a piece of a 1.x message, that leaves.
+const CHUNK: usize = 752;
 /// Receive ring, transmit ring of two segments, and a buffer for frames of 1 KiB.
-type Socket = SocketMemory<640, { 2 * board::SEGMENT }, 1044>;
-/// Messages in pieces, answers that wait, frames that leave.
-type Peer = PeerMemory<1024, 608, 1028>;
+type Socket = SocketMemory<512, { 2 * board::SEGMENT }, 1044>;
+/// Messages in pieces, answers that wait, and a frame that leaves, with its header.
+type Peer = PeerMemory<1024, 608, { CHUNK + 4 }>;
 
 const PAGES: &[Page<'static>] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
@@ -54,7 +56,10 @@ fn server() -> &'static Device {
     let pool = POOL.init_with(|| Pool::new(PEER_MEMORY.take()));
     let (publications, retained) = (&mut PUBLICATIONS.take()[..], &mut RETAINED.take()[..]);
     let hub = HubBuffers { publications, retained };
-    let options = Options::new(SECRET, entropy).with_pages(PAGES);
+    let mut config = Config::device();
+    config.limits.max_msg_size = CHUNK as u32;
+    config.limits.overhead = 1024 - CHUNK as u32;
+    let options = Options::new(SECRET, entropy).with_config(config).with_pages(PAGES);
     SERVER.init(Server::new(Scope::new(Clock), options, pool, hub).unwrap())
 }
 

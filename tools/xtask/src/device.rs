@@ -33,7 +33,7 @@ pub(crate) fn test() -> Outcome {
     for (folder, _) in TESTS {
         node::prepare(&root().join(folder))?;
     }
-    let emulator = Emulator::start(&built.elf, Stdio::inherit())?;
+    let emulator = Emulator::start(&built.elf, Stdio::inherit(), &[])?;
     let stack = RAM_AT.start + built.static_ram;
     let mut outcome = Ok(());
     for (folder, files) in TESTS {
@@ -60,7 +60,7 @@ pub(crate) fn log() -> Outcome {
     node::prepare(&folder)?;
     let path = built.elf.with_extension("log");
     let log = std::fs::File::create(&path).map_err(|error| format!("{error}: {path:?}"))?;
-    let emulator = Emulator::start(&built.elf, log.into())?;
+    let emulator = Emulator::start(&built.elf, log.into(), &[])?;
     Run::new("node")
         .dir(&folder)
         .args(["--test", "--test-reporter=spec", "device-log.mjs"])
@@ -73,6 +73,21 @@ pub(crate) fn log() -> Outcome {
         .run()
 }
 
+/// Measures what wslink costs beside a bare WebSocket, at 31 million instructions a second.
+pub(crate) fn speed() -> Outcome {
+    let elf = LM3S6965.build_speed()?;
+    qemu()?;
+    let folder = root().join("tests/stock");
+    node::prepare(&folder)?;
+    let pace = ["-icount", "shift=5,align=on,sleep=on"];
+    let emulator = Emulator::start(&elf, Stdio::inherit(), &pace)?;
+    Run::new("node")
+        .dir(&folder)
+        .arg("speed.mjs")
+        .env("WSLINK_PORTS", format!("{},{}", emulator.port, emulator.bare))
+        .run()
+}
+
 fn qemu() -> Outcome {
     const HINT: &str = "the firmware runs in QEMU, 10 or newer";
     system::program("qemu-system-arm", "--version", "qemu-system-arm", HINT)
@@ -82,23 +97,27 @@ fn qemu() -> Outcome {
 struct Emulator {
     qemu: Child,
     port: u16,
+    /// Its port 81.
+    bare: u16,
     monitor: u16,
 }
 
 impl Emulator {
     /// What the firmware prints goes to `output`.
-    fn start(elf: &Path, output: Stdio) -> Result<Self, String> {
-        let (port, monitor) = (free_port()?, free_port()?);
+    fn start(elf: &Path, output: Stdio, options: &[&str]) -> Result<Self, String> {
+        let (port, bare, monitor) = (free_port()?, free_port()?, free_port()?);
         let qemu = Command::new("sh")
             .arg(LM3S6965.directory().join("qemu.sh"))
             .arg(elf)
             .args(["-qmp", &format!("tcp:127.0.0.1:{monitor},server=on,wait=off")])
+            .args(options)
             .env("PORT", port.to_string())
+            .env("PORT81", bare.to_string())
             .stdin(Stdio::null())
             .stdout(output)
             .spawn()
             .map_err(|error| format!("QEMU did not start: {error}"))?;
-        let mut emulator = Self { qemu, port, monitor };
+        let mut emulator = Self { qemu, port, bare, monitor };
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = !matches!(emulator.qemu.try_wait(), Ok(None));

@@ -18,7 +18,7 @@ use tools::{Outcome, cargo, nightly_cargo, target_dir};
 const HELP: &str = "\
 usage: cargo xtask <what>
 
-  test                     everything below, then a summary of the steps
+  test                     everything below but `speed`, then a summary of the steps
   fmt                      rustfmt, as a check
   lint                     clippy over the workspace, all its targets and the firmware, warnings
                            denied
@@ -36,6 +36,8 @@ usage: cargo xtask <what>
                            in QEMU, at port 18080
   device                   the first in QEMU, with the stock clients and Chromium against it
   device-log               what the first one logs by defmt during a session, in QEMU
+  speed                    what wslink costs there beside a bare WebSocket; not a part of `test`,
+                           since a busy machine changes it
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   bench [args]             our servers beside others, under the same load: docs/performance.md;
                            not a part of test. `bench --help` tells what can be chosen
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         ["firmware", "--run"] => device::run(),
         ["device"] => device::test(),
         ["device-log"] => device::log(),
+        ["speed"] => device::speed(),
         ["fuzz"] => fuzz::run(FUZZ_SECONDS, None),
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),

@@ -1,7 +1,6 @@
 //! The engine's client against the engine's server.
 
 mod own;
-mod properties;
 mod traces;
 
 use own::{End, Own, engine, engine_with};

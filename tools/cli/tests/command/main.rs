@@ -8,6 +8,4 @@ mod kiln;
 mod pages;
 mod proxy;
 mod replayed;
-mod terminal;
-mod tls;
 mod watching;
