@@ -7,6 +7,8 @@ use wslink_core::OpCode;
 use wslink_core::wire::Dialect;
 
 const HELLO: &str = "wslink.hello";
+/// What is in front of the content of a 2.x chunk.
+const CHUNK_HEADER: usize = 12;
 /// How many chunk ids are remembered, so that a message keeps its number.
 const IDS: usize = 1024;
 
@@ -132,7 +134,8 @@ impl Decoder {
             // A message inside of another is the sender's fault.
             _ => frame.clone(),
         };
-        if whole.payload.len() > self.most {
+        let header = if self.dialect == Dialect::V2 { CHUNK_HEADER } else { 0 };
+        if whole.payload.len().saturating_sub(header) > self.most {
             self.overlong = true;
             return (part, if *fin { Message::Foreign } else { Message::Part });
         }
@@ -180,7 +183,7 @@ impl Decoder {
     }
 
     fn chunk(&mut self, frame: &[u8]) -> (String, Message) {
-        let Some((header, content)) = frame.split_first_chunk::<12>() else {
+        let Some((header, content)) = frame.split_first_chunk::<CHUNK_HEADER>() else {
             return (format!("short ({})", frame.len()), Message::Foreign);
         };
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *header;
@@ -298,5 +301,78 @@ fn close(frame: &Frame) -> String {
         (None, _) => "close".to_owned(),
         (Some(code), "") => format!("close {code}"),
         (Some(code), reason) => format!("close {code} {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::val;
+
+    #[test]
+    fn what_is_larger_than_the_limit_is_told_by_its_length() {
+        // A list of 9 numbers is 10 bytes of MessagePack, and 20 of JSON.
+        let value = val!([1, 2, 3, 4, 5, 6, 7, 8, 99]);
+        let content = value.to_msgpack();
+        for (limit, is_read) in [(9, false), (10, true), (11, true)] {
+            let mut decoder = Decoder::new(Dialect::V2).with_limit(limit);
+            let (first, rest) = content.split_at(4);
+            let (line, message) = decoder.frame(&Frame::chunk(7, 0, 10, first));
+            assert_eq!((line.as_str(), message), ("binary #1 0/10 (4)", Message::Part));
+            let (line, message) = decoder.frame(&Frame::chunk(7, 4, 10, rest));
+            assert_eq!(line.ends_with("/10 (6)"), !is_read, "{line}");
+            assert_eq!(message == Message::Envelope(value.clone()), is_read, "{line}");
+            // It reads on.
+            let (line, _) = decoder.frame(&Frame::message(8, &val!([1])));
+            assert_eq!(line, "binary #2 0/2 [1]");
+        }
+        let text = value.to_json();
+        let (first, rest) = text.split_at(10);
+        for (limit, is_read) in [(19, false), (20, true), (21, true)] {
+            let mut decoder = Decoder::new(Dialect::V1).with_limit(limit);
+            let whole = decoder.frame(&Frame::text(text.as_str()));
+            assert_eq!(whole.0 == "text (20)", !is_read, "{}", whole.0);
+            assert_eq!(decoder.frame(&Frame::text(first).more()).1, Message::Part);
+            let (line, message) = decoder.frame(&Frame::continuation(rest));
+            assert_eq!(line == "continuation (10)", !is_read, "{line}");
+            assert_eq!(message == Message::Envelope(value.clone()), is_read, "{line}");
+        }
+    }
+
+    #[test]
+    fn messages_that_never_become_whole_are_given_up() {
+        let mut decoder = Decoder::new(Dialect::V2).with_limit(100);
+        for id in 0..50 {
+            decoder.frame(&Frame::chunk(id, 0, 60, &[0; 40]));
+        }
+        let held: u64 = decoder.chunks.iter().map(|it| it.received).sum();
+        assert_eq!(held, 80, "the newest two");
+        for id in 0..3000 {
+            decoder.frame(&Frame::chunk(id, 0, 60, &[]));
+        }
+        assert!(decoder.chunks.len() <= IDS && decoder.ids.len() <= IDS);
+        let (line, _) = decoder.frame(&Frame::chunk(9999, 0, 1, &[0xc0]));
+        assert_eq!(line, "binary #3001 0/1 null");
+    }
+
+    #[test]
+    fn a_hello_is_hidden_however_it_comes() {
+        let hello =
+            val!({"id": "x", "method": "wslink.hello", "args": [{"secret": "top", "n": 1}]});
+        let told = |dialect, frame: &Frame| {
+            let mut decoder = Decoder::new(dialect).hiding_secrets();
+            let (line, message) = decoder.frame(frame);
+            assert!(!line.contains("top") && !format!("{message:?}").contains("top"), "{line}");
+            line
+        };
+        let text = hello.to_json();
+        told(Dialect::V1, &Frame::text(text.as_str()));
+        told(Dialect::V2, &Frame::text(text.as_str()));
+        told(Dialect::V1, &Frame::text(text.get(..text.len() - 1).unwrap()));
+        told(Dialect::V1, &Frame::text(text.replace("wslink", "\\u0077slink")));
+        told(Dialect::V1, &Frame::binary(text.as_str()));
+        told(Dialect::V2, &Frame::message(1, &hello));
+        let shown = told(Dialect::V2, &Frame::message(1, &hello));
+        assert!(shown.ends_with(r#"[{"secret": "(hidden)", "n": "(hidden)"}]}"#), "{shown}");
     }
 }

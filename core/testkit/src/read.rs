@@ -152,6 +152,10 @@ impl Reader<'_> {
     fn kept(&mut self) -> Result<Vec<u8>, NotRead> {
         let len = self.number(", ")?;
         let (digest, rest) = self.rest.split_once(')').ok_or_else(|| self.malformed())?;
+        // It becomes part of the name of a file.
+        if digest.len() != 8 || !digest.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(self.malformed());
+        }
         self.rest = rest;
         let kept = Kept { len, digest: digest.to_owned() };
         (self.find)(&kept).ok_or(NotRead::Missing(kept))
@@ -264,7 +268,15 @@ mod tests {
                 Line { at: Instant::from_millis(0), client: 0, way: Way::Up, text: text.into() };
             line.message(&mut |_| None)
         };
-        for text in ["text", "text {", "text {1}", "text [1 2]", "text \"x", "text x", "text 1 2"] {
+        for text in [
+            "text",
+            "text {",
+            "text {1}",
+            "text [1 2]",
+            "text \"x",
+            "text x",
+            "text bin(1, ../../x)",
+        ] {
             assert!(line(text).is_err(), "{text}");
         }
         assert!(line(&format!("text {}", "[".repeat(100_000))).is_err());

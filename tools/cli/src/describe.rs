@@ -3,6 +3,7 @@
 use crate::args::{Describe, Global};
 use crate::connection::{no_answer, seconds, with_client};
 use crate::fault::Fault;
+use crate::style::harmless;
 use core::fmt::{self, Write as _};
 use core::time::Duration;
 use futures_util::StreamExt as _;
@@ -145,7 +146,7 @@ impl Known {
             text += ", does not describe itself\n";
             heading(&mut text, "Topics that were published meanwhile");
             for topic in self.heard.iter().flatten() {
-                line(&mut text, format_args!("  {topic}"));
+                line(&mut text, format_args!("  {}", harmless(topic)));
             }
             if self.heard.iter().flatten().next().is_none() {
                 text += "  none; see --listen\n";
@@ -169,8 +170,10 @@ impl Known {
 impl Method {
     fn table(&self, text: &mut String) {
         let Self { name, doc, params, returns, deadline } = self;
-        let optional =
-            |param: &Param| format!("{}{}", param.name, if param.optional { "?" } else { "" });
+        let name = harmless(name);
+        let optional = |param: &Param| {
+            format!("{}{}", harmless(&param.name), if param.optional { "?" } else { "" })
+        };
         let names: Vec<String> = params.iter().map(optional).collect();
         let style = crate::style::NAME;
         line(text, format_args!("  {style}{name}{style:#}({})", names.join(", ")));
@@ -191,6 +194,7 @@ impl Method {
 impl Topic {
     fn table(&self, text: &mut String) {
         let Self { name, doc, kind, policy, retained } = self;
+        let (name, kind, policy) = (harmless(name), harmless(kind), harmless(policy));
         let retained = if *retained { ", retained" } else { "" };
         let style = crate::style::NAME;
         line(text, format_args!("  {style}{name}{style:#}  {policy}{retained}"));
@@ -207,7 +211,7 @@ fn heading(text: &mut String, name: &str) {
 }
 
 fn about(text: &mut String, doc: &str) {
-    for part in doc.lines().filter(|part| !part.is_empty()) {
+    for part in harmless(doc).lines().filter(|part| !part.is_empty()) {
         line(text, format_args!("      {part}"));
     }
 }
@@ -215,6 +219,7 @@ fn about(text: &mut String, doc: &str) {
 fn columns(text: &mut String, indent: &str, rows: &[(String, String)]) {
     let widest = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or_default();
     for (left, right) in rows {
+        let right = harmless(right);
         line(text, format_args!("{indent}{left:widest$}  {right}"));
     }
 }

@@ -84,6 +84,7 @@ impl Fault {
             eprintln!("{object}");
             return ExitCode::from(*exit as u8);
         }
+        let text = crate::style::harmless(text);
         anstream::eprintln!("{0}error:{0:#} {text}", crate::style::ERROR);
         if let Some(hint) = hint {
             anstream::eprintln!("{0}hint:{0:#} {hint}", crate::style::HINT);

@@ -16,6 +16,11 @@ const TEXT: Style = AnsiColor::Green.on_default();
 const NUMBER: Style = AnsiColor::Yellow.on_default();
 const BINARY: Style = AnsiColor::Magenta.on_default();
 
+/// What somebody else said, without what would steer a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+}
+
 /// The text of a line of a transcript, coloured: keys, strings, numbers, and what stands for
 /// binary data.
 pub(crate) fn message(text: &str) -> String {

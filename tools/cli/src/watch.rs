@@ -141,7 +141,9 @@ impl Show<'_> {
         let Publication { topic, value, retained, .. } = publication;
         let number = self.count + 1;
         let path = self.options.output.as_ref();
-        let path = path.map(|directory| directory.join(format!("{number:06}-{topic}")));
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let name = topic.replace(|c| !plain(c), "_");
+        let path = path.map(|directory| directory.join(format!("{number:06}-{name}")));
         let value = json::of_value(value, &mut Files::new(path))?;
         let seconds = self.start.elapsed().as_secs_f64();
         let mut out = anstream::stdout().lock();
@@ -153,7 +155,8 @@ impl Show<'_> {
             }
             None => {
                 let style = crate::style::DOWN;
-                let text = value.to_string();
+                let topic = crate::style::harmless(topic);
+                let text = crate::style::harmless(&value.to_string());
                 let text = if out.is_terminal() { crate::style::message(&text) } else { text };
                 writeln!(out, "{style}{topic}{style:#} {text}")
             }

@@ -120,6 +120,7 @@ impl Tap {
         }
         let deflate = if answered.deflate { ", permessage-deflate" } else { "" };
         self.event(&format!("{asked}: {}{deflate}", answered.line));
+        // A chunk of 2.x has 12 bytes in front of its content.
         let reader = || FrameReader::new(self.decoding.most.saturating_add(12), answered.deflate);
         let (up, down) = (reader(), reader());
         self.up = self.frames(up, Way::Up, &waiting);

@@ -118,6 +118,22 @@ fn odd_frames_are_passed_on_and_told() {
     insta::assert_snapshot!([of("A *"), of("A >"), of("A <")].concat());
 }
 
+#[test]
+fn large_messages_are_passed_on_and_only_counted() {
+    let frame = |payload: &str| {
+        let head = [0x81, 126, (payload.len() >> 8) as u8, payload.len() as u8];
+        [&head, payload.as_bytes()].concat()
+    };
+    let text = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
+    let up = [199, 200, 201, 200].map(|len| frame(&text(len))).concat();
+    let sent = [UPGRADE, &up].concat();
+    let (arrived, _, shown) = through(&["--max-message", "200"], &sent, SWITCHED);
+    assert!(arrived == sent);
+    let shown = timeless(&shown);
+    let told: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("A > text ")).collect();
+    assert_eq!(told, [text(199), text(200), "(201)".to_owned(), text(200)]);
+}
+
 /// Plays what a recorded client sent, through a proxy, against a replay of the recording. Gives the
 /// recorded lines, and those of the new transcript.
 fn again(name: &str, args: &[&str], transcript: &Path) -> (Vec<String>, Vec<String>, String) {
