@@ -18,8 +18,10 @@ use std::sync::Arc;
 use wslink_core::wire::Dialect;
 use wslink_core::{Buffers, CloseReason, Entropy, Frame, Instant, Phase};
 
-/// Messages that are read and rounds that are made before others get their turn.
+/// Messages that are read, batches that are written and rounds that are made before others get
+/// their turn.
 const READS: usize = 32;
+const WRITES: usize = 4;
 const ROUNDS: usize = 8;
 
 /// Sees to it that all handles learn that nothing more comes, however the driver ends.
@@ -285,12 +287,11 @@ impl Connection {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, shared: &Shared, now: Instant) -> bool {
-        let mut progress = false;
-        loop {
+        for turn in 0..WRITES {
             if self.socket.is_unflushed() {
                 let result = self.socket.poll_flush(cx);
                 let mut state = shared.state();
-                let Some(engine) = &mut state.engine else { return progress };
+                let Some(engine) = &mut state.engine else { return turn > 0 };
                 let (_, written) = self.socket.counts();
                 if written != self.seen.1 || result.is_ready() {
                     self.seen.1 = written;
@@ -299,7 +300,7 @@ impl Connection {
                 match result {
                     Poll::Pending => {
                         engine.handle_blocked(now);
-                        return progress;
+                        return turn > 0;
                     }
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => {
@@ -311,10 +312,10 @@ impl Connection {
                 }
             }
             if !self.fill(shared, now) {
-                return progress;
+                return turn > 0;
             }
-            progress = true;
         }
+        true
     }
 
     /// Queues a batch of what the engine wants to send.
