@@ -1,6 +1,7 @@
 //! The engine's client against the engine's server.
 
 mod own;
+mod properties;
 mod traces;
 
 use own::{End, Own, engine, engine_with};
@@ -143,6 +144,21 @@ fn calls_that_are_too_late_or_cancelled() {
         assert_eq!(own.end_of(call), End::Other("Cancelled".into()));
         own.ask(pair, "bench.echo", val!(["sent"]));
     }));
+}
+
+#[test]
+fn an_answer_that_comes_before_the_end_was_told_ends_nothing_again() {
+    for (dialect, _) in DIALECTS {
+        let mut pair = bench();
+        let mut own = Own::greeted(&mut pair, dialect);
+        let call = own.call(&pair, "bench.late", val!([10, 3])).unwrap();
+        own.run(&mut pair);
+        assert!(own.client.cancel(call));
+        // The answer is there before anybody has polled.
+        pair.advance(core::time::Duration::from_millis(20));
+        own.run(&mut pair);
+        assert_eq!(own.end_of(call), End::Other("Cancelled".into()));
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Own {
     /// Frames are sent only up to this many bytes, then the transport takes nothing.
     pub(crate) credit: usize,
     partial: Vec<u8>,
+    /// What comes is cut into fragments of these lengths in turn; not, if there are none.
+    pub(crate) cuts: Vec<usize>,
 }
 
 pub(crate) fn engine(dialect: Dialect, pair: &Pair<Bench>) -> Engine {
@@ -51,7 +53,15 @@ impl Own {
     pub(crate) fn connect(pair: &mut Pair<Bench>, client: Engine) -> Self {
         let peer = pair.connect(client.dialect());
         pair.play_dead(peer);
-        Self { client, peer, ends: vec![], closed: None, credit: usize::MAX, partial: vec![] }
+        Self {
+            client,
+            peer,
+            ends: vec![],
+            closed: None,
+            credit: usize::MAX,
+            partial: vec![],
+            cuts: vec![],
+        }
     }
 
     pub(crate) fn greeted(pair: &mut Pair<Bench>, dialect: Dialect) -> Self {
@@ -102,7 +112,9 @@ impl Own {
                 break;
             }
             for frame in frames {
-                self.receive(pair, frame);
+                for piece in self.cut(frame) {
+                    self.receive(pair, piece);
+                }
             }
         }
         if pair.is_ended(self.peer) {
@@ -137,6 +149,26 @@ impl Own {
             }
         }
         sent
+    }
+
+    fn cut(&mut self, frame: testkit::Frame) -> Vec<testkit::Frame> {
+        if frame.is_control() || self.cuts.is_empty() {
+            return vec![frame];
+        }
+        let testkit::Frame { mut opcode, fin, payload } = frame;
+        let mut rest = payload.as_slice();
+        let mut pieces = Vec::new();
+        loop {
+            self.cuts.rotate_left(1);
+            let (piece, after) = rest.split_at(self.cuts[0].min(rest.len()));
+            rest = after;
+            let fin = fin && rest.is_empty();
+            pieces.push(testkit::Frame { opcode, fin, payload: piece.to_vec() });
+            opcode = OpCode::Continuation;
+            if rest.is_empty() {
+                return pieces;
+            }
+        }
     }
 
     fn receive(&mut self, pair: &mut Pair<Bench>, frame: testkit::Frame) {
