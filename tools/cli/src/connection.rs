@@ -53,7 +53,7 @@ pub(crate) async fn with_client<T>(
     let interrupted = async { Err(interrupted.await) };
     // The work first: it knows more about an end.
     let outcome = future::or(work(&client), future::or(interrupted, driving)).await;
-    client.close();
+    // With it the connection is closed.
     drop(client);
     if !driver.is_terminated() {
         let patience = async {

@@ -1,6 +1,6 @@
 //! `wslink call`, `describe` and `bench`, against a server of wslink-smol.
 
-use crate::common::Shell;
+use crate::common::{Proxy, Shell};
 use crate::kiln::Running;
 use core::time::Duration;
 use std::fs;
@@ -166,7 +166,8 @@ fn where_there_is_no_server_of_that_kind() {
 #[test]
 fn a_signal_ends_a_call_in_order() {
     let kiln = Running::start();
-    let mut shell = Shell::new(&kiln.url());
+    let proxy = Proxy::start(&[&kiln.url(), "--clients", "1"]);
+    let mut shell = Shell::new(&proxy.url());
     let line = "call URL kiln.fire 60";
     let mut command = shell.command(line);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -179,4 +180,6 @@ fn a_signal_ends_a_call_in_order() {
     assert!(start.elapsed() < Duration::from_secs(2));
     shell.note(line, &output);
     insta::assert_snapshot!(shell.log());
+    let (shown, _) = proxy.wait();
+    assert!(shown.contains(" A > close 1000\n") && shown.contains(" A < close 1000\n"), "{shown}");
 }
