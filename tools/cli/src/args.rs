@@ -224,6 +224,9 @@ pub(crate) struct Proxy {
     /// Answer clients from such a transcript, without any server and whatever their secret.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub(crate) replay: Option<PathBuf>,
+    /// Trust the certificates in this file, in PEM, instead of the system's (wss://).
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub(crate) ca: Option<PathBuf>,
     /// Show hellos as they are, with their secrets.
     #[arg(long)]
     pub(crate) show_secrets: bool,

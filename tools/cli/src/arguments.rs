@@ -55,16 +55,6 @@ impl Arguments {
         }
         call
     }
-
-    /// How many bytes of binary data there are.
-    pub(crate) fn binary_len(&self) -> usize {
-        let all = self.positional.iter().chain(self.named.iter().map(|(_, value)| value));
-        let len = |argument: &Argument| match argument {
-            Argument::Binary(bytes) => bytes.len(),
-            Argument::Json(_) => 0,
-        };
-        all.map(len).sum()
-    }
 }
 
 fn argument(word: &str) -> Result<Argument, Fault> {

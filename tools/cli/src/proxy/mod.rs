@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(global: &Global, options: Proxy) -> Result<(), Fault> {
     let peer = match (&options.url, &options.replay) {
-        (Some(url), _) => Peer::Server(Target::parse(url)?),
+        (Some(url), _) => Peer::Server(Target::parse(url, options.ca.as_deref())?),
         (None, Some(path)) => Peer::Recording(Replay::read(path, options.max_message)?),
         (None, None) => return Err(Fault::usage("neither a server nor a transcript is given")),
     };

@@ -8,4 +8,6 @@ mod kiln;
 mod pages;
 mod proxy;
 mod replayed;
+mod terminal;
+mod tls;
 mod watching;
