@@ -161,7 +161,7 @@ fn tell(path: &Path, error: io::Error) -> io::Error {
         NotFound | NotADirectory | PermissionDenied => error,
         InvalidFilename | InvalidInput => NotFound.into(),
         _ => {
-            log::error!("{}: {error}", path.display());
+            log::error!("{path:?}: {error}");
             error
         }
     }
