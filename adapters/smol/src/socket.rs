@@ -21,6 +21,10 @@ pub(crate) const BATCH: usize = 64 << 10;
 /// by as many reads of this size.
 const READ_BUFFER: usize = 4 << 10;
 
+/// How many pings are answered before the answers have left. tungstenite puts pongs into a buffer
+/// without a bound, so of a peer that sends pings and reads nothing, nothing is read either.
+const PONGS: usize = 64;
+
 /// What came in.
 #[derive(Debug)]
 pub(crate) enum Incoming {
@@ -59,6 +63,8 @@ pub(crate) struct Socket<T> {
     grown: bool,
     /// All whole messages that were read have been taken out.
     dry: bool,
+    /// Pongs that were queued and may not have left.
+    pongs: usize,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
@@ -88,6 +94,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             sealed: false,
             grown: !read_ahead.is_empty(),
             dry: false,
+            pongs: 0,
         }
     }
 
@@ -110,7 +117,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
 
     /// The next message. After [`Incoming::TooBig`], [`Violation`](Incoming::Violation) or
     /// [`End`](Incoming::End) nothing follows.
+    ///
+    /// While too many pongs wait there is none; [`poll_flush`](Self::poll_flush) says when to ask
+    /// again.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.pongs >= PONGS {
+            return Poll::Pending;
+        }
         let Some(ws) = &mut self.ws else { return Poll::Ready(Incoming::End) };
         let next = Pin::new(&mut *ws).poll_next(cx);
         self.dry = next.is_pending();
@@ -125,6 +138,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                     Message::Binary(bytes) => Incoming::Binary(bytes),
                     Message::Ping(_) => {
                         self.unflushed = true;
+                        self.pongs += 1;
                         Incoming::Ping
                     }
                     Message::Pong(bytes) => Incoming::Pong(bytes),
@@ -177,6 +191,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         let Some(ws) = &mut self.ws else { return Poll::Ready(Ok(())) };
         let result = ready!(Pin::new(ws).poll_flush(cx));
         self.unflushed = false;
+        if core::mem::take(&mut self.pongs) >= PONGS {
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(match result {
             Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => Ok(()),
             Err(Error::Io(error)) => Err(error),
