@@ -10,23 +10,18 @@ mod common;
 use common::client::{BOTH, Client, Dialect, code, get};
 use common::raw::{UPGRADE, ask};
 use common::service::{Bench, SAID, digest};
-use common::{SECRET, logged, options, pattern, until, with_bench, with_server, within};
+use common::{
+    SECRET, alone, logged, options, pattern, resident, until, with_bench, with_server, within,
+};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use rmpv::Value;
 use smol::future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use wslink::{
     Audience, CloseReason, Config, Cx, Hello, Identity, RpcError, TimeoutReason, Topic, Verdict,
 };
 use wslink_smol::Origins;
-
-/// These tests measure memory and read the log, of which a process has one.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// 1: A stalled tab never slows another client, never grows memory, and the loss is reported.
 #[test]
@@ -74,12 +69,6 @@ fn a_stalled_client_slows_nobody_takes_no_memory_and_its_loss_is_told() {
         assert_eq!((count + missed, missed > ALL / 2), (ALL, true));
         assert_eq!(server.service().lagged.load(Ordering::SeqCst) as u64, missed);
     });
-}
-
-/// Resident memory of this process; unknown, and so never grown, where there is no `/proc`.
-fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
 }
 
 /// 2: Any size goes through, in both directions; limits are announced; exceeding one gives an error

@@ -8,6 +8,7 @@ use async_tungstenite::tungstenite::Message;
 use async_tungstenite::tungstenite::protocol::frame::Frame;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use common::client::{BOTH, Client, Dialect, chunk, get};
+use common::raw::{header, send_raw};
 use common::service::{Bench, digest};
 use common::{SECRET, options, pattern, until, with_bench, with_server, within};
 use core::sync::atomic::Ordering;
@@ -16,21 +17,9 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use rmpv::Value;
 use smol::future;
-use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use smol::io::AsyncReadExt as _;
 use std::time::Instant;
 use wslink_core::{CloseReason, Config, Limit};
-
-/// A frame's header as a client sends it, with an empty mask.
-fn header(first: u8, len: u64) -> Vec<u8> {
-    let mut header = vec![first, 0x80 | 127];
-    header.extend(len.to_be_bytes());
-    header.extend([0; 4]);
-    header
-}
-
-async fn send_raw(client: &mut Client, bytes: &[u8]) {
-    client.ws.get_mut().write_all(bytes).await.unwrap();
-}
 
 #[test]
 fn a_message_that_is_too_big_is_told_so() {

@@ -13,6 +13,7 @@ use service::Bench;
 use smol::LocalExecutor;
 use smol::future;
 use smol::net::TcpListener;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use wslink_core::{Blob, Service};
 use wslink_smol::{Ended, Options, Server};
 
@@ -77,6 +78,18 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
         }
     };
     within(Duration::from_secs(20), wait).await;
+}
+
+/// For tests that measure memory or read the log, of which a process has one.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resident memory of this process; unknown, and so never grown, where there is no `/proc`.
+pub fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
 }
 
 /// Bytes that tell where they were cut wrongly.

@@ -1,5 +1,6 @@
-//! HTTP by hand, so that a test can send what no client would.
+//! HTTP and WebSocket frames by hand, so that a test can send what no client would.
 
+use super::client::Client;
 use core::net::SocketAddr;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::net::TcpStream;
@@ -31,6 +32,19 @@ pub async fn upgrade(address: SocketAddr, request: &str) -> String {
         head.extend(byte);
     }
     String::from_utf8(head).unwrap().to_lowercase()
+}
+
+/// A WebSocket frame's header as a client sends it, with an empty mask.
+pub fn header(first: u8, len: u64) -> Vec<u8> {
+    let mut header = vec![first, 0x80 | 127];
+    header.extend(len.to_be_bytes());
+    header.extend([0; 4]);
+    header
+}
+
+/// Past the client's own WebSocket.
+pub async fn send_raw(client: &mut Client, bytes: &[u8]) {
+    client.ws.get_mut().write_all(bytes).await.unwrap();
 }
 
 /// An answer, taken apart.

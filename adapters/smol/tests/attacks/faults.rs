@@ -1,0 +1,102 @@
+//! Services that go wrong, and a system that is short of something.
+
+use crate::common::client::{BOTH, Client, Dialect, code};
+use crate::common::service::{Bench, SAID};
+use crate::common::{alone, logged, options, resident, with_bench, with_server, within};
+use crate::is_well;
+use core::time::Duration;
+use smol::net::TcpStream;
+use wslink_core::Audience;
+use wslink_smol::Options;
+
+/// More than may be sent: said by an error, and given back.
+#[test]
+fn an_answer_of_100_mb_is_an_error_and_leaves_nothing_behind() {
+    let _alone = alone();
+    with_bench(async |_, address| {
+        for dialect in BOTH {
+            let mut client = Client::login(address, dialect).await;
+            let before = resident();
+            for _ in 0..5 {
+                let error = client.call("bench.text", vec![100_000_000.into()]).await.unwrap_err();
+                assert_eq!(code(&error), -32003, "{error}");
+                is_well(&mut client).await;
+            }
+            smol::Timer::after(Duration::from_millis(1_200)).await;
+            is_well(&mut client).await;
+            let grown = resident().saturating_sub(before);
+            assert!(grown < 4 << 20, "{grown} bytes");
+        }
+    });
+}
+
+/// A service that publishes without a pause, 1 GiB in all: what nobody could be sent is passed
+/// over and counted, and memory stays what the hub may have.
+#[test]
+fn publishing_in_a_loop_is_bounded() {
+    const COUNT: usize = 16 << 10;
+    let _alone = alone();
+    with_bench(async |server, address| {
+        let mut client = Client::login(address, Dialect::V2).await;
+        is_well(&mut client).await;
+        let text = "x".repeat(64 << 10);
+        let before = resident();
+        for _ in 0..COUNT {
+            server.publications().publish(Audience::All, &SAID, &text, &[]).unwrap();
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 64 << 20, "{grown} bytes");
+        is_well(&mut client).await;
+        let lagged = || server.service().lagged.load(core::sync::atomic::Ordering::SeqCst);
+        assert!(lagged() > COUNT / 2, "{} were lost", lagged());
+    });
+}
+
+/// Files are a limit of the process, so another one is asked.
+#[test]
+fn a_server_without_files_waits_for_some_and_says_so_once() {
+    let _alone = alone();
+    let child = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40 && exec \"$0\" --exact --ignored --nocapture \"$1\""])
+        .arg(child)
+        .arg("faults::a_child_with_few_files")
+        .env("WSLINK_TEST_FEW_FILES", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+#[ignore = "a_server_without_files_waits_for_some_and_says_so_once runs it"]
+fn a_child_with_few_files() {
+    // Without that somebody has just asked for all tests.
+    if std::env::var_os("WSLINK_TEST_FEW_FILES").is_none() {
+        return;
+    }
+    logged::start();
+    let options: Options = options();
+    with_server(Bench::default(), options, async |_, address| {
+        let mut client = Client::login(address, Dialect::V2).await;
+        for round in 1..=2 {
+            // Each of them takes a file here, and one more when it is accepted.
+            let mut streams = Vec::new();
+            while let Ok(stream) = TcpStream::connect(address).await {
+                streams.push(stream);
+                smol::Timer::after(Duration::from_millis(2)).await;
+            }
+            assert!(streams.len() > 10, "{}", streams.len());
+            // There are some that nobody can accept, and the server tries for a while.
+            smol::Timer::after(Duration::from_secs(1)).await;
+            is_well(&mut client).await;
+            drop(streams);
+            // A new one comes in as soon as there are files again.
+            let login = Client::login(address, Dialect::V1);
+            is_well(&mut within(Duration::from_secs(5), login).await).await;
+            if round == 2 {
+                let lines = logged::stop();
+                assert_eq!(logged::ours(&lines, "accept: "), 2, "{lines:?}");
+            }
+        }
+    });
+}
