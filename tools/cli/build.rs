@@ -31,5 +31,6 @@ fn write(into: &Path) -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "wslink", into)?;
     }
-    clap_mangen::generate_to(command, into)
+    // No pages of `wslink help`, which has the same to say.
+    clap_mangen::generate_to(command.disable_help_subcommand(true), into)
 }

@@ -31,10 +31,16 @@ pub(crate) struct Arguments {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// Print results as JSON, one value a line, for other programs.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
     /// When to use colours; NO_COLOR is respected.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
     pub(crate) color: ColorChoice,
 }
 
@@ -132,7 +138,7 @@ pub(crate) struct Watch {
     /// Topics; `tank.*` is all that begin so, and without any it is everything.
     #[arg(value_name = "TOPIC")]
     pub(crate) topics: Vec<String>,
-    /// What to print of each: {topic}, {value}, {value.KEY}, {n} and {seconds} since the start.
+    /// What to print of each: {topic}, {value}, {value.KEY}, {nth}, {seconds} since the start.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["json", "rate"])]
     pub(crate) template: Option<String>,
     /// Print each second how many came of each topic, and not what they say.

@@ -71,10 +71,10 @@ impl Part {
         Ok(match (path.next().as_deref(), path) {
             (Some("value"), path) => Self::Value(path.collect()),
             _ if name == "topic" => Self::Topic,
-            _ if name == "n" => Self::Number,
+            _ if name == "nth" => Self::Number,
             _ if name == "seconds" => Self::Seconds,
             _ => {
-                let known = "{topic}, {value}, {value.KEY}, {n} and {seconds}";
+                let known = "{topic}, {value}, {value.KEY}, {nth} and {seconds}";
                 return Err(Fault::usage(format!("nothing is called {{{name}}}"))
                     .hint(format!("there are {known}; a brace is {{{{")));
             }
@@ -111,7 +111,7 @@ mod tests {
         };
         for (template, filled) in [
             ("", ""),
-            ("{n}: {topic}\\t{seconds}", "7: some.topic\t1.250"),
+            ("{nth}: {topic}\\t{seconds}", "7: some.topic\t1.250"),
             ("{value}", r#"{"a":[1,"x"],"b":{"c":null}}"#),
             ("{value.a.0}{value.a.1}{value.b.c}", "1xnull"),
             ("<{value.a.2}{value.d}{value.a.x}{value.a.0.0}>", "<>"),

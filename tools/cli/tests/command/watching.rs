@@ -33,7 +33,7 @@ fn publications_are_lines() {
         ("watch URL -n 3", glow),
         ("watch URL kiln.glow -n 3 --json", glow),
         ("watch URL kiln.glow -n 3 --output images", glow),
-        ("watch URL kiln.glow -n 2 --template {n}:{topic}:{value.celsius}:{value.none}", glow),
+        ("watch URL kiln.glow -n 2 --template {nth}:{topic}:{value.celsius}:{value.none}", glow),
         ("watch URL kiln.temp* -n 1 --json", ["call URL kiln.set 77"]),
         ("watch URL kiln.temperature -n 1 --json --dialect 1", ["describe URL"]),
         ("watch URL kiln.glow --timeout 1.5 --max-rate 0.5 --json", glow),
