@@ -1,7 +1,7 @@
 //! What can be set, and within which ranges.
 
 use core::ops::RangeInclusive;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wslink_core::{ParamInfo, Params, RpcError};
 
 /// Samples in one division of the screen, which is ten divisions wide.
@@ -9,7 +9,7 @@ const DIVISION: f64 = 50.0;
 
 /// How the generator and the screen are set. Clients are given back exactly what they set, hence the
 /// `f64`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Seconds in one division of the screen.
     pub timebase: f64,
@@ -52,7 +52,7 @@ impl Default for Settings {
 }
 
 /// The form of a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Waveform {
     /// A sine.
@@ -81,15 +81,28 @@ impl Waveform {
     }
 }
 
-/// A wanted change of the settings, checked; what is `None` stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// A wanted change of the settings; what is `None` stays as it is. A client sends it as keyword
+/// arguments, and the service checks it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Change {
-    timebase: Option<f64>,
-    amplitude: Option<f64>,
-    frequency: Option<f64>,
-    offset: Option<f64>,
-    waveform: Option<Waveform>,
-    noise: Option<f64>,
+    /// See [`Settings::timebase`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timebase: Option<f64>,
+    /// See [`Settings::amplitude`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amplitude: Option<f64>,
+    /// See [`Settings::frequency`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<f64>,
+    /// See [`Settings::offset`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<f64>,
+    /// See [`Settings::waveform`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waveform: Option<Waveform>,
+    /// See [`Settings::noise`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<f64>,
 }
 
 impl Change {
