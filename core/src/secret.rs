@@ -43,3 +43,34 @@ impl fmt::Debug for Secret<'_> {
         f.write_str("Secret")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn no_part_of_a_secret_is_enough() {
+        const EXPECTED: &str = "wslink-secret";
+        let expected = Secret::new(EXPECTED);
+        assert!(Secret::new(EXPECTED).matches(&expected));
+        for len in 0..EXPECTED.len() {
+            assert!(!Secret::new(&EXPECTED[..len]).matches(&expected));
+            assert!(!Secret::new(&EXPECTED[len + 1..]).matches(&expected));
+            assert!(!expected.matches(&Secret::new(&EXPECTED[..len])));
+            // One bit of one byte.
+            let (before, rest) = EXPECTED.split_at(len);
+            let (byte, after) = (rest.as_bytes()[0], &rest[1..]);
+            for bit in 0..7 {
+                let said = format!("{before}{}{after}", char::from(byte ^ 1 << bit));
+                assert!(!Secret::new(&said).matches(&expected), "{said:?}");
+            }
+        }
+        for more in ["\0", "t", "wslink-secret"] {
+            assert!(!Secret::new(&format!("{EXPECTED}{more}")).matches(&expected));
+            assert!(!Secret::new(&format!("{more}{EXPECTED}")).matches(&expected));
+        }
+        assert!(!Secret::new("a").matches(&Secret::new("")));
+    }
+}
