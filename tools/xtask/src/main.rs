@@ -2,6 +2,7 @@
 
 mod autobahn;
 mod bench;
+mod deny;
 mod device;
 mod firmware;
 mod fuzz;
@@ -41,6 +42,8 @@ usage: cargo xtask <what>
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   bench [args]             our servers beside others, under the same load: docs/performance.md;
                            not a part of test. `bench --help` tells what can be chosen
+  deny [checks]            cargo-deny on all workspaces, as deny.toml says; installs it, which takes
+                           minutes, and fetches advisories, so not a part of test
   help                     this page";
 
 /// What has to build where there is no allocator.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
         ["bench", args @ ..] => bench::run(args),
+        ["deny", checks @ ..] => deny::run(checks),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(())
