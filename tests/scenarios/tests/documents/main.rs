@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test code")]
 
+mod security;
 mod turn;
 mod wire;
 
