@@ -16,7 +16,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant as StdInstant;
-use wslink_core::client::{self, CallError, Event, Outcome};
+use wslink_core::client::{self, CallError, Event, Failure, Outcome};
 use wslink_core::{CallId, CloseCode, CloseReason, Instant};
 
 pub(super) type Engine = client::Client<Heap<Bytes>>;
@@ -126,7 +126,8 @@ struct Ignored;
 impl Waiter for Ignored {
     fn end(self: Box<Self>, outcome: Outcome<'_>, _: Option<Bytes>, _: &mut Rest) {
         if let Outcome::Error(failure) = outcome {
-            log::debug!("a subscription was refused: {failure}");
+            let Failure { message, code, .. } = failure;
+            log::debug!("a subscription was refused: {message:?} ({code})");
         }
     }
 }
@@ -394,8 +395,8 @@ impl Rest {
                     listener.publish(name, retained, value, frame.clone());
                 }
             }
-            Event::Unpublished { topic, failure } => {
-                log::warn!("the server could not publish {topic:?}: {failure}");
+            Event::Unpublished { topic, failure: Failure { message, code, .. } } => {
+                log::warn!("the server could not publish {topic:?}: {message:?} ({code})");
             }
             Event::Unreadable(why) => log::warn!("a message was passed over: {why}"),
             Event::Closed(reason) => return Some(reason),

@@ -218,3 +218,56 @@ fn paths_forge_no_log_either() {
     assert_eq!(logged::ours(&lines, "forged"), 1, "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:?}");
 }
+
+/// A server can say as much to a client.
+#[test]
+#[cfg(feature = "client")]
+fn nothing_that_a_server_says_forges_a_log() {
+    use crate::common::{listen, within};
+    use futures_util::StreamExt as _;
+
+    let _alone = alone();
+    logged::start();
+    smol::block_on(within(Duration::from_secs(20), async {
+        let listener = listen().await;
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        let hostile = serde_json::Value::from(HOSTILE);
+        let error = format!(r#""error":{{"code":-1,"message":{hostile},"data":{hostile}}}}}"#);
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut ws = async_tungstenite::accept_async(stream).await.unwrap();
+            while let Some(Ok(message)) = ws.next().await {
+                let Ok(text) = message.into_text() else { continue };
+                let Ok(said) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
+                let answer = match said["method"].as_str() {
+                    Some("wslink.hello") => {
+                        format!(r#"{{"id":{},"result":{{"clientID":"c1"}}}}"#, said["id"])
+                    }
+                    _ => format!(r#"{{"id":{},{error}"#, said["id"]),
+                };
+                let published = serde_json::Value::from(format!("publish:{HOSTILE}:0"));
+                let published = format!(r#"{{"id":{published},{error}"#);
+                for answer in [answer, published, "{\n\u{1b}".to_owned()] {
+                    ws.send(Message::text(answer)).await.unwrap();
+                }
+            }
+        };
+        let client = async {
+            let options = wslink_smol::client::Options::new(SECRET)
+                .without_proxy()
+                .with_dialect(wslink_core::wire::Dialect::V1);
+            let (client, driver) = wslink_smol::Client::connect(&url, options).await.unwrap();
+            let calls = async {
+                let _topic = client.subscribe::<String>("x*");
+                let call = client.call("x").send::<wslink_smol::client::Value>();
+                call.await.unwrap_err();
+                client.call("y").send::<wslink_smol::client::Value>().await.unwrap_err();
+            };
+            smol::future::or(calls, async { driver.await.unwrap() }).await;
+        };
+        smol::future::or(server, client).await;
+    }));
+    let lines = logged::stop();
+    assert!(logged::ours(&lines, "the server could not publish") > 0, "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{lines:?}");
+}
