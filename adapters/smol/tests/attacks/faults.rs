@@ -1,12 +1,21 @@
 //! Services that go wrong, and a system that is short of something.
 
-use crate::common::client::{BOTH, Client, Dialect, code};
+use crate::common::client::{BOTH, Client, Dialect, chunk, code};
+use crate::common::raw::{get, header, send_raw};
 use crate::common::service::{Bench, SAID};
-use crate::common::{alone, logged, options, resident, with_bench, with_server, within};
-use crate::is_well;
+use crate::common::{
+    SECRET, alone, logged, options, resident, until, with_bench, with_server, with_server_for,
+    within,
+};
+use crate::{is_well, many};
+use async_tungstenite::tungstenite::Message;
+use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
+use smol::Timer;
+use smol::io::AsyncWriteExt as _;
 use smol::net::TcpStream;
-use wslink_core::Audience;
+use wslink_core::{Audience, Config};
 use wslink_smol::Options;
 
 /// More than may be sent: said by an error, and given back.
@@ -22,7 +31,7 @@ fn an_answer_of_100_mb_is_an_error_and_leaves_nothing_behind() {
                 assert_eq!(code(&error), -32003, "{error}");
                 is_well(&mut client).await;
             }
-            smol::Timer::after(Duration::from_millis(1_200)).await;
+            Timer::after(Duration::from_millis(1_200)).await;
             is_well(&mut client).await;
             let grown = resident().saturating_sub(before);
             assert!(grown < 4 << 20, "{grown} bytes");
@@ -47,9 +56,139 @@ fn publishing_in_a_loop_is_bounded() {
         let grown = resident().saturating_sub(before);
         assert!(grown < 64 << 20, "{grown} bytes");
         is_well(&mut client).await;
-        let lagged = || server.service().lagged.load(core::sync::atomic::Ordering::SeqCst);
+        let lagged = || server.service().lagged.load(Ordering::SeqCst);
         assert!(lagged() > COUNT / 2, "{} were lost", lagged());
     });
+}
+
+/// Half of the clients read nothing: the other half misses nothing, memory stays, and whoever reads
+/// again gets the newest value.
+#[test]
+fn when_half_of_the_clients_stall_the_others_hear_all() {
+    const WARM: usize = 100;
+    const ALL: usize = 400;
+    let _alone = alone();
+    with_bench(async |server, address| {
+        let mut clients = many(address, Dialect::V2, true).await;
+        let mut stalled = clients.split_off(clients.len() / 2);
+        let mut warm = 0;
+        for n in 0..ALL {
+            if n == WARM {
+                warm = resident();
+            }
+            let text = format!("{n} {}", "x".repeat(64 << 10));
+            server.publications().publish(Audience::All, &SAID, &text, &[]).unwrap();
+            for client in &mut clients {
+                let said = within(Duration::from_secs(5), client.published("bench.said")).await;
+                assert_eq!(said.as_str(), Some(text.as_str()));
+            }
+        }
+        let grown = resident().saturating_sub(warm);
+        assert!(grown < 1 << 20, "{grown} bytes more than after {WARM} publications");
+        let newest = format!("{} ", ALL - 1);
+        for client in &mut stalled {
+            let is_newest = |text: &str| text.starts_with(&newest);
+            while !client.published("bench.said").await.as_str().is_some_and(is_newest) {}
+        }
+        assert!(server.service().lagged.load(Ordering::SeqCst) > 0);
+    });
+}
+
+/// How far a client comes before nobody hears of it again.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Head,
+    Upgraded,
+    Uploading,
+    Calling,
+    Downloading,
+}
+
+/// Its socket stays open and silent, as when a cable is pulled.
+async fn vanish(address: SocketAddr, dialect: Dialect, state: State) -> TcpStream {
+    if let State::Head = state {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpg").await.unwrap();
+        return stream;
+    }
+    let mut client = Client::connect(address, dialect).await;
+    if !matches!(state, State::Upgraded) {
+        client.hello(SECRET).await.unwrap();
+    }
+    match (state, dialect) {
+        (State::Uploading, Dialect::V2) => {
+            let chunk = chunk(1001, 0, 1 << 20, &[0x81; 10_000]);
+            client.ws.send(Message::Binary(chunk.into())).await.unwrap();
+        }
+        (State::Uploading, Dialect::V1) => {
+            send_raw(&mut client, &header(0x81, 1 << 20)).await;
+            send_raw(&mut client, &[b'{'; 10_000]).await;
+        }
+        (State::Calling, _) => _ = client.start("bench.wait", vec![]).await,
+        (State::Downloading, _) => _ = client.start("bench.saw", vec![30_000_000.into()]).await,
+        (State::Head | State::Upgraded, _) => {}
+    }
+    // Without the client's buffers; the socket stays open.
+    client.ws.get_ref().clone()
+}
+
+/// As many as the environment says, for a longer run: 1,000 of each kind are 10,000 in all.
+#[test]
+fn clients_that_vanish_in_any_state_leave_nothing_behind() {
+    let _alone = alone();
+    let count = std::env::var("WSLINK_TEST_VANISHING").map_or(20, |count| count.parse().unwrap());
+    let mut config = Config::desktop();
+    config.deadlines.hello = Duration::from_secs(1);
+    config.deadlines.ping = Some(Duration::from_secs(1));
+    config.deadlines.pong = Duration::from_secs(1);
+    config.deadlines.partial = Duration::from_secs(1);
+    config.deadlines.write = Duration::from_secs(1);
+    config.deadlines.close = Duration::from_millis(500);
+    let options = options().with_config(config).with_max_connections(usize::MAX);
+    let time = Duration::from_secs(600);
+    with_server_for(time, Bench::default(), options, async |server, address| {
+        let files = open_files();
+        let mut after = Vec::new();
+        // What the first ones leave to the allocator, the last ones use.
+        for _ in 0..3 {
+            let sockets = vanish_all(address, count).await;
+            let waiting = &server.service().waiting;
+            until(|| server.peers() == 0 && waiting.load(Ordering::SeqCst) == 0).await;
+            // Heads that are not whole and WebSockets without a hello are no peers.
+            let only_this = "\"websockets\":0,\"connections\":1,";
+            let all_gone = async {
+                while !get(address, "/health").await.contains(only_this) {
+                    Timer::after(Duration::from_millis(50)).await;
+                }
+            };
+            within(Duration::from_secs(20), all_gone).await;
+            // Of what is open the ends here only.
+            until(|| files == 0 || open_files() == files + sockets.len()).await;
+            drop(sockets);
+            is_well(&mut Client::login(address, Dialect::V1).await).await;
+            until(|| server.peers() == 0).await;
+            after.push(resident());
+        }
+        let grown = after[2].saturating_sub(after[1]);
+        assert!(grown < 2 << 20, "{grown} bytes");
+    });
+}
+
+async fn vanish_all(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let states =
+        [State::Head, State::Upgraded, State::Uploading, State::Calling, State::Downloading];
+    let mut sockets = Vec::new();
+    for (state, dialect) in states.into_iter().flat_map(|state| BOTH.map(|it| (state, it))) {
+        for _ in 0..count {
+            sockets.push(vanish(address, dialect, state).await);
+        }
+    }
+    sockets
+}
+
+/// Files that this process has open; zero where there is no `/proc`.
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// Files are a limit of the process, so another one is asked.
@@ -83,11 +222,11 @@ fn a_child_with_few_files() {
             let mut streams = Vec::new();
             while let Ok(stream) = TcpStream::connect(address).await {
                 streams.push(stream);
-                smol::Timer::after(Duration::from_millis(2)).await;
+                Timer::after(Duration::from_millis(2)).await;
             }
             assert!(streams.len() > 10, "{}", streams.len());
             // There are some that nobody can accept, and the server tries for a while.
-            smol::Timer::after(Duration::from_secs(1)).await;
+            Timer::after(Duration::from_secs(1)).await;
             is_well(&mut client).await;
             drop(streams);
             // A new one comes in as soon as there are files again.

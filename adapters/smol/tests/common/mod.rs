@@ -33,8 +33,21 @@ pub fn with_server<S, F>(
     S: Service<Blob: Blob + Send + 'static> + 'static,
     F: Future<Output = ()>,
 {
+    with_server_for(Duration::from_secs(60), service, options, test);
+}
+
+/// The same for a test that may take longer.
+pub fn with_server_for<S, F>(
+    time: Duration,
+    service: S,
+    options: Options,
+    test: impl FnOnce(Server<S>, SocketAddr) -> F,
+) where
+    S: Service<Blob: Blob + Send + 'static> + 'static,
+    F: Future<Output = ()>,
+{
     let executor = LocalExecutor::new();
-    smol::block_on(executor.run(within(Duration::from_secs(60), async {
+    smol::block_on(executor.run(within(time, async {
         let listener = listen().await;
         let address = listener.local_addr().unwrap();
         let server = Server::new(service, options);
