@@ -33,7 +33,7 @@ pub(crate) fn run(checks: &[&str]) -> Outcome {
     if failed.is_empty() {
         Ok(())
     } else {
-        Err(format!("not as deny.toml says: {}", failed.join(", ")))
+        Err(format!("cargo-deny failed for {}", failed.join(", ")))
     }
 }
 
