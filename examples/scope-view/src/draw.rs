@@ -3,7 +3,7 @@
 mod plot;
 
 use crate::input::KEYS;
-use crate::model::{Entry, Link, Model, Row, Trouble};
+use crate::model::{Entry, Link, Model, Row, Said, Trouble};
 use crate::units::{si, si3};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Flex, Layout, Rect};
@@ -76,7 +76,8 @@ fn draw_side(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let width = area.width.saturating_sub(2);
     let lines: Vec<Line<'_>> =
         Row::ALL.into_iter().flat_map(|row| row_lines(model, row, width)).collect();
-    let rows = [Constraint::Max(lines.len() as u16 + 2), Constraint::Fill(1)];
+    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
+    let rows = [Constraint::Max(height), Constraint::Fill(1)];
     let [settings, measured] = Layout::vertical(rows).areas(area);
     let block = Block::bordered().title(" Settings ").border_style(SOFT);
     frame.render_widget(Paragraph::new(lines).block(block), settings);
@@ -133,10 +134,14 @@ fn pair(name: &str, value: String, width: u16) -> Line<'static> {
     Line::from(format!("{name}{value:>rest$} "))
 }
 
-/// Breaks between words.
+/// Breaks between words, up to what there is room for.
 fn wrap(text: &str, width: u16) -> Vec<String> {
+    const MOST: usize = 4;
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
+        if lines.len() > MOST {
+            break;
+        }
         let Some(line) = lines.last_mut() else { break };
         if line.is_empty() {
             line.push_str(word);
@@ -185,12 +190,13 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
 
 /// A box in the middle, as large as its text.
 fn draw_box(frame: &mut Frame<'_>, title: &str, style: Style, text: Text<'_>, area: Rect) {
-    let width = (text.width() as u16 + 4).clamp(24, 56).min(area.width);
+    let width = (text.width() + 4).clamp(24, 56) as u16;
+    let width = width.min(area.width);
     let inner = usize::from(width.saturating_sub(4).max(1));
     let lines: usize = text.lines.iter().map(|it| it.width().div_ceil(inner).max(1)).sum();
     // Breaking between words may take one more.
     let broken = text.lines.iter().filter(|it| it.width() > inner).count();
-    let height = (lines + broken + 2) as u16;
+    let height = u16::try_from(lines + broken + 2).unwrap_or(u16::MAX);
     let [area] = Layout::horizontal([Constraint::Length(width)]).flex(Flex::Center).areas(area);
     let [area] = Layout::vertical([Constraint::Max(height)]).flex(Flex::Center).areas(area);
     let block = Block::bordered().title(title).style(style);
@@ -205,15 +211,15 @@ fn draw_bottom(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     let line = if model.capturing {
         Line::styled("Capturing…", BUSY)
     } else {
-        match (&model.captured, &model.notice) {
-            (Some(Err(why)), _) => Line::styled(format!("Not captured: {why}"), BAD),
-            (Some(Ok(saved)), _) => {
+        match &model.said {
+            Some(Said::NotCaptured(why)) => Line::styled(format!("Not captured: {why}"), BAD),
+            Some(Said::Saved(saved)) => {
                 let path = saved.path.display();
                 let seconds = si(saved.seconds, "s");
                 Line::styled(format!("{} samples, {seconds}, are in {path}", saved.samples), GOOD)
             }
-            (None, Some(notice)) => Line::styled(notice.as_str(), BUSY),
-            (None, None) => Line::default(),
+            Some(Said::Note(note)) => Line::styled(note.as_str(), BUSY),
+            None => Line::default(),
         }
     };
     frame.render_widget(line, said);

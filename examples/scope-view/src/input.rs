@@ -64,15 +64,10 @@ impl Model {
             KeyCode::Char('s') if matches!(self.link, Link::Refused(_)) => {
                 self.entry = Some(Entry::Secret(Secret::default()));
             }
-            KeyCode::Char('s') => {
-                self.notice = Some("Another secret is asked for when one is refused.".to_owned());
-            }
+            KeyCode::Char('s') => self.note("A secret can be typed when one was refused."),
             KeyCode::Char('?') | KeyCode::F(1) => self.help = true,
             KeyCode::Char('q') => self.quit = true,
-            KeyCode::Esc => {
-                self.notice = None;
-                self.captured = None;
-            }
+            KeyCode::Esc => self.said = None,
             // A digit begins a value.
             KeyCode::Char(c) if c.is_ascii_digit() || c == '.' => {
                 self.entry = Some(Entry::Value(c.to_string()));

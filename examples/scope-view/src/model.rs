@@ -173,6 +173,14 @@ impl Entry {
     }
 }
 
+/// What concerns no row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Said {
+    Saved(Saved),
+    NotCaptured(String),
+    Note(String),
+}
+
 /// The state of the view.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
@@ -189,9 +197,8 @@ pub(crate) struct Model {
     /// Volts in a division; `None` fits the settings.
     pub(crate) scale: Option<f64>,
     pub(crate) capturing: bool,
-    /// What became of the last capture.
-    pub(crate) captured: Option<Result<Saved, String>>,
-    pub(crate) notice: Option<String>,
+    /// What is to be known last.
+    pub(crate) said: Option<Said>,
     pub(crate) quit: bool,
     errors: [Option<String>; Row::ALL.len()],
     /// What is wanted and not sent yet, and what is under way.
@@ -217,8 +224,7 @@ impl Model {
             traces: Traces::default(),
             scale: None,
             capturing: false,
-            captured: None,
-            notice: None,
+            said: None,
             quit: false,
             errors: Default::default(),
             wanted: Change::default(),
@@ -254,14 +260,13 @@ impl Model {
             Update::Trace(_) => {}
             Update::Captured(result) => {
                 self.capturing = false;
-                self.captured = Some(result);
+                self.said = Some(result.map_or_else(Said::NotCaptured, Said::Saved));
             }
             Update::Restarted => {
                 self.traces.interrupt();
-                self.notice =
-                    Some("The server was restarted, with settings of its own.".to_owned());
+                self.note("The server was restarted, with settings of its own.");
             }
-            Update::Unreadable(why) => self.notice = Some(why),
+            Update::Unreadable(why) => self.note(why),
         }
     }
 
@@ -297,12 +302,16 @@ impl Model {
             return;
         }
         if !self.is_open() {
-            self.captured = Some(Err("there is no connection".to_owned()));
+            self.said = Some(Said::NotCaptured("there is no connection".to_owned()));
             return;
         }
-        self.captured = None;
+        self.said = None;
         self.capturing = true;
         self.capture = true;
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.said = Some(Said::Note(text.into()));
     }
 
     pub(crate) fn say_secret(&mut self, secret: Secret) {
@@ -528,7 +537,7 @@ mod tests {
         model.capture();
         assert_eq!(model.next_command(), None);
         assert_eq!(model.error(Row::Frequency), Some("there is no connection"));
-        assert_eq!(model.captured, Some(Err("there is no connection".to_owned())));
+        assert_eq!(model.said, Some(Said::NotCaptured("there is no connection".to_owned())));
         // The scale is the view's own.
         model.selected = Row::Scale;
         model.step(true);

@@ -42,6 +42,9 @@ pub(crate) fn parse(text: &str, unit: &str) -> Result<f64, String> {
 
 /// The next of 1, 2 and 5 times a power of ten.
 pub(crate) fn step(value: f64, up: bool) -> f64 {
+    if !value.is_finite() {
+        return value;
+    }
     let from = value.abs().max(1e-12).log10().floor() as i32 - 1;
     let mut steps = (0..9).filter_map(|i| {
         format!("{}e{}", [1, 2, 5][i % 3], from + i as i32 / 3).parse::<f64>().ok()

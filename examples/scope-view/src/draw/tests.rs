@@ -4,6 +4,7 @@ use super::*;
 use crate::capture::Saved;
 use crate::input::tests::press;
 use crate::model::{Refusal, Update};
+use crate::trace::Trace;
 use crate::trace::tests::sine;
 use crossterm::event::KeyCode;
 use ratatui::Terminal;
@@ -102,6 +103,42 @@ fn a_narrow_terminal() {
     press(&mut model, &[KeyCode::Char('x'), KeyCode::Char('3'), KeyCode::Char('k')]);
     insta::assert_snapshot!(screen(&model, 44, 16));
     insta::assert_snapshot!("a_terminal_that_is_too_small", screen(&model, 30, 6));
+}
+
+/// Whoever answers at the address may say anything.
+#[test]
+fn a_server_can_say_what_it_wants() {
+    let numbers = [f64::INFINITY, f64::NAN, -1.0, 0.0, f64::MAX, f64::MIN_POSITIVE, -0.0];
+    for (at, number) in numbers.into_iter().enumerate() {
+        let other = numbers[(at + 1) % numbers.len()];
+        let mut model = running();
+        model.update(Update::Settings(Settings {
+            timebase: number,
+            amplitude: other,
+            frequency: number,
+            offset: other,
+            waveform: Waveform::Noise,
+            noise: number,
+        }));
+        model.update(Update::Trace(Trace { rate: number.abs(), ..sine(2, number) }));
+        for _ in 0..14 {
+            press(&mut model, &[KeyCode::Right, KeyCode::Left, KeyCode::Down]);
+            screen(&model, 90, 22);
+        }
+    }
+    let mut model = running();
+    press(&mut model, &[KeyCode::Right]);
+    assert!(model.next_command().is_some());
+    for why in ["\x1b[2Jclear", &"x ".repeat(200_000), &"x".repeat(200_000)] {
+        model.update(Update::Unreadable(why.to_owned()));
+        press(&mut model, &[KeyCode::Right]);
+        model.next_command();
+        model.update(Update::Set(Err(Refusal { parameter: None, why: why.to_owned() })));
+        let trouble = Trouble { why: why.to_owned(), hint: why.to_owned() };
+        model.update(Update::Link(Link::Refused(trouble)));
+        assert!(!screen(&model, 90, 22).contains('\x1b'));
+        model.update(Update::Link(Link::Open { dialect: "2.x" }));
+    }
 }
 
 #[test]
