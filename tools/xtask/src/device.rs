@@ -1,4 +1,4 @@
-//! The firmware in QEMU: by hand, and with the stock clients and Chromium against it.
+//! The firmware in QEMU: by hand, and with the stock clients, Chromium and our own client against it.
 
 use crate::firmware::{LM3S6965, RAM_AT};
 use crate::tools::{Outcome, Run, cargo, root};
@@ -25,7 +25,8 @@ pub(crate) fn run() -> Outcome {
     Run::new("sh").arg(LM3S6965.directory().join("qemu.sh")).arg(built.elf).run()
 }
 
-/// Runs the stock clients and the page in Chromium against the firmware in QEMU.
+/// Runs the stock clients, the page in Chromium and the view in a terminal against the firmware in
+/// QEMU.
 pub(crate) fn test() -> Outcome {
     let built = LM3S6965.build()?;
     qemu()?;
@@ -35,13 +36,16 @@ pub(crate) fn test() -> Outcome {
     }
     let emulator = Emulator::start(&built.elf, Stdio::inherit(), &[])?;
     let stack = RAM_AT.start + built.static_ram;
-    let mut outcome = Ok(());
+    let device = format!("http://127.0.0.1:{}", emulator.port);
+    let mut outcome = cargo(["test", "--package", "scope-view", "--", "--ignored"])
+        .env("WSLINK_DEVICE", &device)
+        .run();
     for (folder, files) in TESTS {
         for file in *files {
             let result = Run::new("node")
                 .dir(&root().join(folder))
                 .args(["--test", "--test-reporter=spec", file])
-                .env("WSLINK_DEVICE", format!("http://127.0.0.1:{}", emulator.port))
+                .env("WSLINK_DEVICE", &device)
                 .env("WSLINK_QMP", emulator.monitor.to_string())
                 .env("WSLINK_MEMORY", format!("{},{stack},{}", RAM_AT.start, RAM_AT.end))
                 .env("WSLINK_BUDGET", format!("{},{}", LM3S6965.stack, LM3S6965.ram))

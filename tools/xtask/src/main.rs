@@ -35,7 +35,7 @@ usage: cargo xtask <what>
   tap                      the embassy adapter on a TAP device, against the TCP of Linux
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
                            in QEMU, at port 18080
-  device                   the first in QEMU, with the stock clients and Chromium against it
+  device                   the first in QEMU, with the stock clients, Chromium and scope-view against it
   device-log               what the first one logs by defmt during a session, in QEMU
   speed                    what wslink costs there beside a bare WebSocket; not a part of `test`,
                            since a busy machine changes it

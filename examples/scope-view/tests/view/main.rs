@@ -43,10 +43,49 @@ fn other<T>(url: &str, work: impl AsyncFnOnce(&Client) -> T) -> T {
 #[test]
 fn a_session() {
     let server = Server::start(0, "wslink-secret");
-    let url = server.url();
+    let mut view = session(&server.url());
+
+    let port = server.port;
+    drop(server);
+    view.until("the loss", |it| it.contains("Waiting to reconnect"));
+    view.press("k\x1b[C");
+    view.until("an error of the change", |it| it.contains("there is no connection"));
+    let server = Server::start(port, "wslink-secret");
+    view.until("the connection", |it| it.contains("● Open") && it.contains("was restarted"));
+    view.until("its own settings", |it| row(it, "Frequency").contains("1 kHz"));
+    view.until("that the error is gone", |it| !it.contains("there is no connection"));
+    view.until("traces", |it| it.contains("1.00 kHz"));
+
+    view.press("q");
+    assert_eq!(view.end(), 0);
+    drop(server);
+}
+
+#[test]
+#[ignore = "needs a device: `cargo xtask device`"]
+fn a_session_with_a_device() {
+    let mut view = session(&std::env::var("WSLINK_DEVICE").unwrap());
+    view.press("q");
+    assert_eq!(view.end(), 0);
+}
+
+/// What a view does with any scope.
+fn session(url: &str) -> View {
+    let before = Settings::default();
+    set(
+        url,
+        Change {
+            timebase: Some(before.timebase),
+            amplitude: Some(before.amplitude),
+            frequency: Some(before.frequency),
+            offset: Some(before.offset),
+            waveform: Some(before.waveform),
+            noise: Some(before.noise),
+        },
+    );
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    let mut view = view(&url, &["--directory", path, "--samples", "1000"], None);
+    let mut view = view(url, &["--directory", path, "--samples", "1000"], None);
     view.until("a trace that stands still", |it| {
         it.contains("● Open, wslink 2.x") && it.contains("triggered") && it.contains("Peak to peak")
     });
@@ -57,16 +96,12 @@ fn a_session() {
     view.until("the next frequency", |it| row(it, "▸ Frequency").contains("2 kHz"));
     view.until("its confirmation", |it| !it.contains('…'));
     let settings: Settings =
-        other(&url, async |it| it.call("scope.settings.get").send().await.unwrap());
+        other(url, async |it| it.call("scope.settings.get").send().await.unwrap());
     assert_eq!(settings.frequency, 2000.0);
     view.until("what is measured of it", |it| it.contains("2.00 kHz"));
 
     // What others set shows here.
-    let change = Change { amplitude: Some(5.0), ..Change::default() };
-    other(&url, async |it| {
-        let call = it.call("scope.settings.set").kwargs(change);
-        call.send::<Settings>().await.unwrap()
-    });
+    set(url, Change { amplitude: Some(5.0), ..Change::default() });
     view.until("the amplitude of others", |it| row(it, "Amplitude").contains("5 V"));
 
     // What the scope refuses stands below what it is about.
@@ -93,20 +128,14 @@ fn a_session() {
     view.until("a smaller screen", |it| it.contains("▸ Noise") && !it.contains("Amplitude"));
     view.resize(110, 32);
     view.until("a larger screen", |it| it.contains("Amplitude") && it.contains("0 V │"));
+    view
+}
 
-    let port = server.port;
-    drop(server);
-    view.until("the loss", |it| it.contains("Waiting to reconnect"));
-    view.press("k\x1b[C");
-    view.until("an error of the change", |it| it.contains("there is no connection"));
-    let server = Server::start(port, "wslink-secret");
-    view.until("the connection", |it| it.contains("● Open") && it.contains("was restarted"));
-    view.until("its own settings", |it| row(it, "Frequency").contains("1 kHz"));
-    view.until("that the error is gone", |it| !it.contains("there is no connection"));
-
-    view.press("q");
-    assert_eq!(view.end(), 0);
-    drop(server);
+fn set(url: &str, change: Change) {
+    other(url, async |it| {
+        let call = it.call("scope.settings.set").kwargs(change);
+        call.send::<Settings>().await.unwrap()
+    });
 }
 
 /// The first line with this in it.
