@@ -3,7 +3,7 @@
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
 use ratatui::DefaultTerminal;
-use std::io::{self, stdout};
+use std::io::{self, IsTerminal as _, stdout};
 use std::panic;
 
 /// The terminal as a screen; dropped, it is what it was before.
@@ -18,7 +18,13 @@ impl Screen {
     /// # Errors
     /// If there is none.
     pub fn open() -> io::Result<Self> {
-        let terminal = ratatui::try_init()?;
+        let none = |error: io::Error| {
+            io::Error::new(error.kind(), format!("it needs a terminal to show anything: {error}"))
+        };
+        if !stdout().is_terminal() {
+            return Err(none(io::Error::other("the output goes elsewhere")));
+        }
+        let terminal = ratatui::try_init().map_err(none)?;
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             leave_paste();

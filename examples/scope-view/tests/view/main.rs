@@ -183,7 +183,8 @@ fn the_secret_is_read_from_a_file() {
     fs::write(&path, "another\n").unwrap();
     let mut view = view(&server.url(), &["--secret-file", path.to_str().unwrap()], None);
     view.until("the connection", |it| it.contains("● Open"));
-    view.press("q");
+    // The window is closed.
+    view.signal("-HUP");
     assert_eq!(view.end(), 0);
 }
 
@@ -198,7 +199,7 @@ fn the_server_may_come_later_and_a_signal_ends_the_view() {
     });
     let server = Server::start(port, "wslink-secret");
     view.until("the connection", |it| it.contains("● Open"));
-    view.terminate();
+    view.signal("-TERM");
     assert_eq!(view.end(), 0);
     drop(server);
 }
@@ -208,6 +209,18 @@ fn what_is_no_address_is_said_after_the_screen_is_gone() {
     let mut view = view("localhost", &[], None);
     assert_eq!(view.end(), 1);
     assert!(view.screen().contains("scope-view: not an address of a server"), "{}", view.screen());
+}
+
+#[test]
+fn without_a_terminal_it_says_so() {
+    let ended = std::process::Command::new(VIEW).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), "");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(
+        said,
+        "scope-view: it needs a terminal to show anything: the output goes elsewhere\n"
+    );
 }
 
 #[test]

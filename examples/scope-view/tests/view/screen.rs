@@ -80,9 +80,10 @@ impl View {
         self.master.resize(size).unwrap();
     }
 
-    pub(crate) fn terminate(&self) {
+    /// `-TERM`, and what else `kill` knows.
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.process_id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Waits for the end, after which the terminal has to be as it was. Gives the exit code.
