@@ -20,6 +20,7 @@ pub use terminal::Screen;
 use async_signal::{Signal, Signals};
 use core::error::Error;
 use core::pin::pin;
+use core::time::Duration;
 use crossterm::event::EventStream;
 use futures_util::StreamExt as _;
 use link::Connection;
@@ -53,12 +54,18 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     if asked {
         model.ask_secret();
     }
+    // Before there is anything that has to be given back. SIGHUP ends it as ever: with the terminal
+    // gone there is nothing to give back, and crossterm would read its end again and again.
+    let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     let mut screen = Screen::open()?;
     let mut connecting = pin!(connection.run(asked));
     let viewing = async {
         // Dropped at its end, the sender tells the connection.
         let command = command;
-        view(&mut screen, &mut model, &updates, &command).await.map(Some).map_err(Into::into)
+        view(&mut screen, &mut signals, &mut model, &updates, &command)
+            .await
+            .map(Some)
+            .map_err(Into::into)
     };
     let connected = async {
         connecting.as_mut().await?;
@@ -75,12 +82,14 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 /// Draws, takes in what happened, and draws again.
 async fn view(
     screen: &mut Screen,
+    signals: &mut Signals,
     model: &mut Model,
     updates: &Receiver<Update>,
     commands: &Sender<Command>,
 ) -> io::Result<()> {
+    // Where there is nothing to read keys from, the stream would panic; this says so.
+    crossterm::event::poll(Duration::ZERO)?;
     let mut events = EventStream::new();
-    let mut signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup])?;
     while !model.quit {
         screen.terminal.draw(|frame| draw::draw(frame, model))?;
         let key = async { Happened::Event(events.next().await) };

@@ -1,5 +1,7 @@
 //! The terminal, which is given back as it was, however the view ends.
 
+use core::mem::ManuallyDrop;
+use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
 use ratatui::DefaultTerminal;
@@ -9,7 +11,9 @@ use std::panic;
 /// The terminal as a screen; dropped, it is what it was before.
 #[derive(Debug)]
 pub struct Screen {
-    pub(crate) terminal: DefaultTerminal,
+    /// Dropped it would show the cursor, and panic if the terminal and with it the standard error is
+    /// gone. It owns nothing but memory.
+    pub(crate) terminal: ManuallyDrop<DefaultTerminal>,
 }
 
 impl Screen {
@@ -24,25 +28,27 @@ impl Screen {
         if !stdout().is_terminal() {
             return Err(none(io::Error::other("the output goes elsewhere")));
         }
-        let terminal = ratatui::try_init().map_err(none)?;
+        let terminal = ManuallyDrop::new(ratatui::try_init().map_err(none)?);
+        let screen = Self { terminal };
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            leave_paste();
+            leave();
             hook(info);
         }));
         execute!(stdout(), EnableBracketedPaste)?;
-        Ok(Self { terminal })
+        Ok(screen)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        leave_paste();
-        ratatui::restore();
+        leave();
+        // A terminal that is gone needs nothing.
+        _ = ratatui::try_restore();
     }
 }
 
-/// A terminal that is gone needs nothing.
-fn leave_paste() {
-    _ = execute!(stdout(), DisableBracketedPaste);
+/// What ratatui leaves as it is.
+fn leave() {
+    _ = execute!(stdout(), DisableBracketedPaste, Show);
 }

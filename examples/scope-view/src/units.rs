@@ -4,7 +4,7 @@ const PREFIXES: [&str; 6] = ["n", "µ", "m", "", "k", "M"];
 
 /// With as many digits as it takes, at most six.
 pub(crate) fn si(value: f64, unit: &str) -> String {
-    let (scaled, prefix) = scale(value);
+    let (scaled, prefix) = scale(value, 0.5e-6);
     let rounded: f64 = format!("{scaled:.5e}").parse().unwrap_or(scaled);
     // No minus before a zero.
     let rounded = if rounded == 0.0 { 0.0 } else { rounded };
@@ -14,7 +14,7 @@ pub(crate) fn si(value: f64, unit: &str) -> String {
 /// With three digits, so that it keeps its width while it changes.
 pub(crate) fn si3(value: f64, unit: &str) -> String {
     // No minus before a zero.
-    let (scaled, prefix) = scale(value + 0.0);
+    let (scaled, prefix) = scale(value + 0.0, 0.5e-3);
     let whole = scaled.abs().max(1.0).log10().floor() as usize;
     format!("{scaled:.*} {prefix}{unit}", 2_usize.saturating_sub(whole))
 }
@@ -57,12 +57,12 @@ pub(crate) fn step(value: f64, up: bool) -> f64 {
     found.unwrap_or(value)
 }
 
-fn scale(value: f64) -> (f64, &'static str) {
+/// What comes as close to 1000 as `rounding` becomes 1 of the next prefix.
+fn scale(value: f64, rounding: f64) -> (f64, &'static str) {
     let size = value.abs();
-    // Rounding must not make 1000 of 999.9999.
     let step = match size < 5e-10 {
         true => 0,
-        false => (((size * 1.000_000_5).log10() / 3.0).floor() as i32).clamp(-3, 2),
+        false => (((size * (1.0 + rounding)).log10() / 3.0).floor() as i32).clamp(-3, 2),
     };
     let prefix = usize::try_from(step + 3).ok().and_then(|it| PREFIXES.get(it));
     (value / 1000_f64.powi(step), prefix.copied().unwrap_or_default())
@@ -87,6 +87,16 @@ mod tests {
         insta::assert_snapshot!(text, @"0 V, 0 V, 500 µV, 10 µV, 1 V, 1 kV, 1.23457 kV, -100 mV, 1 MV, 25 MV, 0.0000000001 V");
         let text = all.map(|value| si3(value, "V")).join(", ");
         insta::assert_snapshot!(text, @"0.00 V, 0.00 V, 500 µV, 10.0 µV, 1.00 V, 1.00 kV, 1.23 kV, -100 mV, 1.00 MV, 25.0 MV, 0.00 V");
+    }
+
+    #[test]
+    fn no_number_is_rounded_to_a_thousand() {
+        for (value, text) in [(999.96, "1.00 kHz"), (999.4, "999 Hz"), (0.999_6, "1.00 Hz")] {
+            assert_eq!(si3(value, "Hz"), text);
+        }
+        for (value, text) in [(999.999_9, "1 kHz"), (999.999, "999.999 Hz")] {
+            assert_eq!(si(value, "Hz"), text);
+        }
     }
 
     #[test]

@@ -6,10 +6,12 @@ mod screen;
 mod server;
 
 use core::time::Duration;
-use portable_pty::CommandBuilder;
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use screen::View;
 use server::Server;
-use std::fs;
+use std::io::Read as _;
+use std::time::Instant;
+use std::{fs, thread};
 use wslink_scope::{Change, Settings};
 use wslink_smol::client::{Client, Options};
 
@@ -183,8 +185,7 @@ fn the_secret_is_read_from_a_file() {
     fs::write(&path, "another\n").unwrap();
     let mut view = view(&server.url(), &["--secret-file", path.to_str().unwrap()], None);
     view.until("the connection", |it| it.contains("● Open"));
-    // The window is closed.
-    view.signal("-HUP");
+    view.signal("-INT");
     assert_eq!(view.end(), 0);
 }
 
@@ -211,6 +212,26 @@ fn what_is_no_address_is_said_after_the_screen_is_gone() {
     assert!(view.screen().contains("scope-view: not an address of a server"), "{}", view.screen());
 }
 
+/// The window is closed, and nobody reads what is drawn, nor what is said about it.
+#[test]
+fn it_ends_with_its_terminal() {
+    let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+    let mut child = pair.slave.spawn_command(CommandBuilder::new(VIEW)).unwrap();
+    drop(pair.slave);
+    let mut output = pair.master.try_clone_reader().unwrap();
+    assert_ne!(output.read(&mut [0; 1000]).unwrap(), 0);
+    drop((output, pair.master));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15));
+        thread::sleep(Duration::from_millis(10));
+    };
+    assert_ne!(status.signal(), Some("Aborted"));
+}
+
 #[test]
 fn without_a_terminal_it_says_so() {
     let ended = std::process::Command::new(VIEW).output().unwrap();
@@ -228,7 +249,7 @@ fn a_panic_gives_the_terminal_back() {
     const CHILD: &str = "SCOPE_VIEW_PANICS";
     if std::env::var_os(CHILD).is_some() {
         let _screen = scope_view::Screen::open().unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
         panic!("on purpose");
     }
     let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
