@@ -518,14 +518,11 @@ impl<M: Memory> Hub<M> {
     }
 
     /// Number of the newest publication of a topic for `peer`, if it is in the ring and not older
-    /// than `since`. Looks at the ring from behind: at one publication, unless newer ones of the
+    /// than `since`; those aside that it is sent in any case. Looks at the ring from behind: at one publication, unless newer ones of the
     /// topic are for others.
     pub(crate) fn newest(&self, topic: u16, peer: PeerId, since: u64) -> Option<u64> {
         let newest = self.states.as_ref().get(usize::from(topic))?.newest;
-        let mine = |number: &u64| {
-            let entry = self.entry(*number);
-            entry.is_some_and(|entry| entry.topic == topic && entry.audience.includes(peer))
-        };
+        let mine = |number: &u64| self.heading(*number, peer) == Some((topic, Due::IfWanted));
         (since.max(self.first)..=newest).rev().find(mine)
     }
 

@@ -163,7 +163,11 @@ impl World {
                 self.call(*client, method, val!([]), None, Expects::Error);
             }
             Step::Subscribe { client, topic, rate, on } => {
-                let name = NAMES.get(usize::from(*topic)).copied().unwrap_or("lab.*");
+                let name = NAMES.get(usize::from(*topic)).copied().unwrap_or(if *topic < 100 {
+                    "lab.*"
+                } else {
+                    "*"
+                });
                 let args = match (on, rate) {
                     (true, Some(rate)) => val!([[name], (*rate)]),
                     _ => val!([[name]]),

@@ -74,6 +74,22 @@ fn a_value_that_waits_is_not_lost_to_one_for_another_peer() {
     assert!(lagged(&pair).is_empty());
 }
 
+/// A topic that was never declared reaches one peer in any case; what waits there for its time is
+/// another publication.
+#[test]
+fn what_was_sent_in_any_case_is_not_what_waits() {
+    const OTHER: Topic<u32> = Topic::new("other.topic");
+    let (mut pair, one, _) = two(|_| {});
+    assert!(pair.ask(one, "wslink.subscribe", val!([["*"], 1])).is_ok());
+    publish(&mut pair, Audience::All, &OTHER, 0);
+    publish(&mut pair, Audience::All, &OTHER, 1);
+    let alone = only(&pair, one);
+    publish(&mut pair, alone, &OTHER, 2);
+    assert_eq!(values(&pair, one, "other.topic"), [val!(0), val!(2)]);
+    pair.advance(Duration::from_secs(1));
+    assert_eq!(values(&pair, one, "other.topic"), [val!(0), val!(2), val!(1)]);
+}
+
 #[test]
 fn only_what_is_for_a_peer_overtakes() {
     let (mut pair, one, two) = two(|_| {});
