@@ -1,12 +1,14 @@
 //! One WebSocket: what reads, what writes and what runs, side by side in one future.
 
-use crate::frame::{Found, Incoming, MAX_HEADER, header_len, write_header};
+mod write;
+
+use crate::frame::{Found, Incoming};
 use crate::shared::{CallHost, now};
 use crate::{Lent, Server};
 use core::array;
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
-use core::mem::{replace, take};
+use core::mem::replace;
 use core::ops::Range;
 use core::pin::pin;
 use core::task::{Context, Poll};
@@ -16,8 +18,8 @@ use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
 use wslink_core::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
 use wslink_core::{
-    Blob, Body, CallId, CloseCode, CloseReason, Connection, Cx, Event, Frame, Hello, Hub, Identity,
-    Instant, Memory, OpCode, PeerId, Phase, RpcError, SendError, Service, Verdict,
+    CallId, CloseCode, CloseReason, Connection, Cx, Event, Frame, Hello, Hub, Identity, Instant,
+    Memory, OpCode, PeerId, Phase, RpcError, SendError, Service, Verdict,
 };
 
 /// Rounds that are made before other tasks get their turn.
@@ -317,117 +319,6 @@ where
         .await;
     }
 
-    /// Writes what the engine has to send, until it is over and all has left.
-    async fn write(&self, mut tx: impl Write, stage: &mut [u8]) {
-        // The engine was asked just now, and had nothing more.
-        let mut drained = false;
-        loop {
-            let (len, all) = poll_fn(|_| {
-                let filled = if take(&mut drained) { (0, true) } else { self.fill(stage) };
-                match filled {
-                    (0, _) if !self.is_over() => Poll::Pending,
-                    filled => Poll::Ready(filled),
-                }
-            })
-            .await;
-            if len == 0 {
-                return;
-            }
-            drained = all;
-            self.progress.set(true);
-            let mut rest = stage.get(..len).unwrap_or_default();
-            while !rest.is_empty() {
-                let written = {
-                    let mut write = pin!(tx.write(rest));
-                    poll_fn(|cx| {
-                        let polled = write.as_mut().poll(cx);
-                        let mut conn = self.conn.borrow_mut();
-                        match polled {
-                            Poll::Pending => {
-                                conn.handle_blocked(now());
-                                drained = false;
-                            }
-                            Poll::Ready(_) => conn.handle_written(),
-                        }
-                        polled
-                    })
-                    .await
-                };
-                match written {
-                    Ok(count @ 1..) => rest = rest.get(count..).unwrap_or_default(),
-                    Ok(0) | Err(_) => {
-                        self.conn.borrow_mut().handle_eof();
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Copies frames to the stage, whole ones as long as they fit, and tells how many bytes, and
-    /// whether that was all there is.
-    #[inline(never)]
-    fn fill(&self, stage: &mut [u8]) -> (usize, bool) {
-        let mut len = 0;
-        loop {
-            // The lock is given back for blobs that are made on the fly: that is the user's code,
-            // and may take its time.
-            let mut later = None;
-            let mut all = false;
-            let more = self.server.shared.hub(|hub| {
-                let mut conn = self.conn.borrow_mut();
-                while later.is_none() {
-                    let now = now();
-                    let Some(transmit) = conn.poll_transmit(now, hub) else {
-                        all = true;
-                        return false;
-                    };
-                    let room = stage.get_mut(len..).unwrap_or_default();
-                    let starts = transmit.taken == 0;
-                    let header = if starts { header_len(transmit.len) } else { 0 };
-                    let fits = header + (transmit.len - transmit.taken) <= room.len();
-                    // What does not fit waits until the stage is empty, and goes in pieces then.
-                    if len > 0 && !fits || room.len() <= header {
-                        return false;
-                    }
-                    if starts {
-                        let mut bytes = [0; MAX_HEADER];
-                        let (opcode, fin) = (transmit.opcode, transmit.fin);
-                        let count = write_header(opcode, fin, transmit.len, &mut bytes);
-                        room[..count].copy_from_slice(&bytes[..count]);
-                    }
-                    let room = &mut room[header..];
-                    let mut count = copy(transmit.head, room);
-                    let room = &mut room[count..];
-                    if count == transmit.head.len() {
-                        match transmit.body {
-                            Body::Bytes(bytes) => count += copy(bytes, room),
-                            Body::Blob { blob, offset, len: most } => {
-                                let part = most.min(room.len());
-                                let at = len + header + count;
-                                later = (part > 0).then(|| (blob.clone(), offset, at..at + part));
-                                count += part;
-                            }
-                            _ => {}
-                        }
-                    }
-                    len += header + count;
-                    if conn.advance(now, count).is_err() {
-                        return false;
-                    }
-                    self.sent.set(self.sent.get().wrapping_add(1));
-                }
-                true
-            });
-            if let Some((blob, offset, range)) = later {
-                read_blob(&blob, offset, stage.get_mut(range).unwrap_or_default());
-            }
-            if !more {
-                return (len, all);
-            }
-        }
-    }
-
     /// Nothing follows what has been sent.
     fn is_over(&self) -> bool {
         match self.conn.borrow().phase() {
@@ -658,24 +549,6 @@ const fn ready_if(ready: bool) -> Poll<()> {
 }
 
 /// Copies as much as there is room for, and tells how much.
-fn copy(from: &[u8], to: &mut [u8]) -> usize {
-    let count = from.len().min(to.len());
-    to[..count].copy_from_slice(&from[..count]);
-    count
-}
-
-fn read_blob<B: Blob>(blob: &B, mut offset: u64, mut into: &mut [u8]) {
-    while !into.is_empty() {
-        let count = blob.read(offset, into).min(into.len());
-        if count == 0 {
-            // It is shorter than it said, and its length was announced.
-            return into.fill(0);
-        }
-        offset += count as u64;
-        into = into.split_at_mut(count).1;
-    }
-}
-
 /// Copies a hello's arguments to where they outlive its frame, as MessagePack in either dialect,
 /// and tells their length.
 ///

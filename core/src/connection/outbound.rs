@@ -430,15 +430,18 @@ enum Step<'a> {
 
 fn step<'a, B: Blob>(message: &Segments<'a>, blobs: &[B], progress: Progress) -> Option<Step<'a>> {
     let (nth, is_content) = (progress.step() / 2, progress.step() % 2 == 1);
-    if nth >= message.places() {
+    let blob_len = |index| blob_len(blobs, index);
+    let Some(content) = message.content(nth, blob_len) else {
         return Some(Step::Text(message.text()));
+    };
+    if !is_content {
+        return Some(Step::Header(attachment_header(message.place(nth, blob_len)?.key)));
     }
-    let place = message.place(nth, |index| blob_len(blobs, index))?;
-    Some(match (is_content, place.content) {
-        (false, _) => Step::Header(attachment_header(place.key)),
-        (true, Segment::Bytes(bytes)) => Step::Content(place.content, bytes.len() as u64),
-        (true, Segment::Blob { len, .. }) => Step::Content(place.content, len),
-    })
+    let len = match content {
+        Segment::Bytes(bytes) => bytes.len() as u64,
+        Segment::Blob { len, .. } => len,
+    };
+    Some(Step::Content(content, len))
 }
 
 fn blob_len<B: Blob>(blobs: &[B], index: u32) -> u64 {

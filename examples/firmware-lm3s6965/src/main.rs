@@ -12,7 +12,7 @@ use board::print;
 use core::time::Duration;
 use embassy_net::{Stack, StackResources};
 use static_cell::{ConstStaticCell, StaticCell};
-use wslink_core::{Config, Entropy, Fixed, HubBuffers};
+use wslink_core::{Config, Connection, Entropy, Fixed, HubBuffers};
 use wslink_embassy::{Lent, Options, Page, PeerMemory, Pool, Server, SocketMemory, listen};
 use wslink_scope::{Scope, Signal, Timer};
 
@@ -31,13 +31,14 @@ const SOCKETS: usize = PEERS + 1;
 /// WebSockets.
 type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4, PEERS>;
 type Device = Server<'static, Scope<Clock>, Tables, PEERS, CALLS>;
+const _: () = assert!(size_of::<Connection<Tables>>() <= 1024, "see docs/embedded.md");
 
 /// A 2.x chunk, or a piece of a 1.x message, that leaves.
 const CHUNK: usize = 752;
 /// Receive ring, transmit ring of two segments, and a buffer for frames of 1 KiB.
 type Socket = SocketMemory<512, { 2 * board::SEGMENT }, 1044>;
 /// Messages in pieces, answers that wait, and a frame that leaves, with its header.
-type Peer = PeerMemory<1024, 608, { CHUNK + 4 }>;
+type Peer = PeerMemory<1024, 560, { CHUNK + 4 }>;
 
 const PAGES: &[Page<'static>] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 

@@ -127,16 +127,21 @@ impl<'a> Segments<'a> {
 
     /// The `k`-th place, from 0; `None` behind the last. `blob_len` as for [`total`](Self::total).
     pub fn place(&self, k: u32, blob_len: impl Fn(u32) -> u64) -> Option<Place<'a>> {
+        let (at, content) = self.nth_place(k)?;
+        Some(Place { key: self.key_before(at)?, content: content.segment(blob_len) })
+    }
+
+    /// The content of the `k`-th place, without a look at its key.
+    pub(crate) fn content(&self, k: u32, blob_len: impl Fn(u32) -> u64) -> Option<Segment<'a>> {
+        Some(self.nth_place(k)?.1.segment(blob_len))
+    }
+
+    fn nth_place(&self, k: u32) -> Option<(usize, Content<'a>)> {
         let mut trailer = self.trailer;
         for _ in 0..k {
             split_place(&mut trailer)?;
         }
-        let (at, content) = split_place(&mut trailer)?;
-        let content = match content {
-            Content::Blob(index) => Segment::Blob { index, offset: 0, len: blob_len(index) },
-            Content::Inline(bytes) => Segment::Bytes(bytes),
-        };
-        Some(Place { key: self.key_before(at)?, content })
+        split_place(&mut trailer)
     }
 
     /// The string of 1.x that ends at `at` in the text.
@@ -153,6 +158,15 @@ impl<'a> Segments<'a> {
 enum Content<'a> {
     Blob(u32),
     Inline(&'a [u8]),
+}
+
+impl<'a> Content<'a> {
+    fn segment(self, blob_len: impl Fn(u32) -> u64) -> Segment<'a> {
+        match self {
+            Self::Blob(index) => Segment::Blob { index, offset: 0, len: blob_len(index) },
+            Self::Inline(bytes) => Segment::Bytes(bytes),
+        }
+    }
 }
 
 /// Takes the next place off the end of the trailer: its position and content.
