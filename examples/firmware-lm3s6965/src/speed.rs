@@ -20,12 +20,12 @@ use wslink_core::{
 use wslink_embassy::{Lent, Options, PeerMemory, Pool, Server, SocketMemory, listen};
 
 /// Bytes of the bulk.
-const BULK: usize = 100 << 10;
+const BULK: usize = 48 << 10;
 /// The longest text that is echoed.
-const TEXT: usize = 128;
+const TEXT: usize = 32;
 const CHUNK: usize = 752;
 
-static PATTERN: [u8; 1024] = [0x5a; 1024];
+static PATTERN: [u8; BULK] = [0x5a; BULK];
 
 struct Speed;
 
@@ -39,10 +39,14 @@ impl Blob for Flash {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> usize {
-        let from = &PATTERN[(offset % 1024) as usize..];
+        let from = PATTERN.get(offset as usize..).unwrap_or_default();
         let count = from.len().min(into.len());
         into[..count].copy_from_slice(&from[..count]);
         count
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        Some(&PATTERN)
     }
 }
 
@@ -84,7 +88,7 @@ impl Service for Speed {
                 let text: &str = call.params()?.required(0)?;
                 let mut copy = [0; TEXT];
                 let room = copy.get_mut(..text.len());
-                let room = room.ok_or(RpcError::invalid_param("text", "too long"))?;
+                let room = room.ok_or_else(|| RpcError::invalid_param("text", "too long"))?;
                 room.copy_from_slice(text.as_bytes());
                 Ok(Request::Echo(text.len(), copy))
             }
@@ -104,7 +108,7 @@ impl Service for Speed {
 type Tables = Fixed<Lent<'static>, Flash, 2, 2, 1, 1, 1>;
 type Device = Server<'static, Speed, Tables, 1, 2>;
 type Socket = SocketMemory<512, { 2 * board::SEGMENT }, 1044>;
-type Peer = PeerMemory<1024, 608, { CHUNK + 4 }>;
+type Peer = PeerMemory<1024, 560, { CHUNK + 4 }>;
 
 #[embassy_executor::task]
 async fn serve(stack: Stack<'static>, server: &'static Device, memory: &'static mut Socket) -> ! {
@@ -116,7 +120,8 @@ async fn serve(stack: Stack<'static>, server: &'static Device, memory: &'static 
 struct Bare([u8; 512], [u8; 2 * board::SEGMENT], [u8; 1044]);
 
 /// Whoever connects is taken to have asked for a WebSocket. Frames come back as they are, but one
-/// that begins with a `B` is answered with the bulk, in frames of a chunk.
+/// that begins with a `B` is answered with the bulk, in frames of a chunk, and one that begins with
+/// a `C` with the cycles in which the chip has been busy.
 #[embassy_executor::task]
 async fn bare(stack: Stack<'static>) -> ! {
     static BUFFERS: ConstStaticCell<Bare> =
@@ -181,9 +186,12 @@ async fn echo(
                 let count = left.min(CHUNK);
                 let size = (count as u16).to_be_bytes();
                 socket.write_all(&[0x82, 126, size[0], size[1]]).await?;
-                socket.write_all(&PATTERN[..count]).await?;
+                socket.write_all(&PATTERN[BULK - left..][..count]).await?;
                 left -= count;
             }
+        } else if payload.first() == Some(&b'C') {
+            let [a, b, c, d] = board::busy().to_le_bytes();
+            socket.write_all(&[0x82, 5, a, b, c, d, 0]).await?;
         } else {
             // The header moves up to the payload, without its mask.
             buffer.copy_within(..header, 4);

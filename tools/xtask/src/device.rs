@@ -83,7 +83,7 @@ pub(crate) fn speed() -> Outcome {
     qemu()?;
     let folder = root().join("tests/stock");
     node::prepare(&folder)?;
-    let pace = ["-icount", "shift=5,align=on,sleep=on"];
+    let pace = ["-icount", "shift=5"];
     let emulator = Emulator::start(&elf, Stdio::inherit(), &pace)?;
     Run::new("node")
         .dir(&folder)

@@ -122,18 +122,11 @@ impl Firmware {
     /// The measurement in place of the firmware.
     pub(crate) fn build_speed(&self) -> Result<PathBuf, String> {
         let options = ["--features", "speed", "--bin", "speed"];
-        let built = self.build_with(|cargo| cargo.args(options))?;
-        Ok(built.elf.with_file_name("speed"))
+        self.compile("speed", |cargo| cargo.args(options))
     }
 
     fn build_with(&self, with: impl FnOnce(Run) -> Run) -> Result<Built, String> {
-        let target_dir = firmware_dir();
-        // Cargo finds the settings of the board beside the package only.
-        let cargo = nightly_cargo(["build", "--release"])
-            .dir(&self.directory())
-            .args(["--config", &self.short_paths()?]);
-        with(cargo.arg("--target-dir").arg(&target_dir)).run()?;
-        let elf = target_dir.join(self.target).join("release").join(self.name);
+        let elf = self.compile(self.name, with)?;
         let sections = sections(&std::fs::read(&elf).map_err(|error| format!("{error}: {elf:?}"))?)
             .ok_or("the firmware is not an ELF file of 32 bits")?;
         let size = |names: &[&str]| -> u32 {
@@ -141,6 +134,17 @@ impl Firmware {
         };
         let flash = size(&[".boot2", ".vector_table", ".text", ".rodata", ".data"]);
         Ok(Built { elf, flash, static_ram: size(&[".data", ".bss", ".uninit"]) })
+    }
+
+    /// The file of this binary, which `with` has built.
+    fn compile(&self, binary: &str, with: impl FnOnce(Run) -> Run) -> Result<PathBuf, String> {
+        let target_dir = firmware_dir();
+        // Cargo finds the settings of the board beside the package only.
+        let cargo = nightly_cargo(["build", "--release"])
+            .dir(&self.directory())
+            .args(["--config", &self.short_paths()?]);
+        with(cargo.arg("--target-dir").arg(&target_dir)).run()?;
+        Ok(target_dir.join(self.target).join("release").join(binary))
     }
 }
 

@@ -7,6 +7,9 @@ pub mod memory;
 mod time;
 
 pub use eth::SEGMENT;
+#[cfg(feature = "speed")]
+#[allow(unused_imports, reason = "only the measurement asks")]
+pub use exec::busy;
 pub use exec::run;
 
 /// Prints through the debugger; by defmt where that is in use, since the two do not mix.

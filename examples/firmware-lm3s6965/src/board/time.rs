@@ -53,3 +53,17 @@ pub fn start(syst: &mut SYST) {
     syst.enable_counter();
     syst.enable_interrupt();
 }
+
+/// What SysTick has counted: 50 million a second.
+#[cfg(feature = "speed")]
+pub fn cycles() -> u64 {
+    const PER_TICK: u64 = super::SYSCLK_HZ as u64 / TICK_HZ;
+    loop {
+        let ticks = DRIVER.now();
+        let left = SYST::get_current();
+        // Unless a tick came in between.
+        if DRIVER.now() == ticks {
+            return ticks * PER_TICK + (PER_TICK - 1 - u64::from(left));
+        }
+    }
+}
