@@ -462,7 +462,8 @@ impl<M: Kind> Server<M> {
                 Audience::Except(peer) => peer != self.peer,
                 _ => true,
             };
-            self.topics.publish(topic, mine);
+            let kept = !matches!(audience, Audience::Only(_));
+            self.topics.publish(topic, mine, kept);
         }
     }
 

@@ -7,6 +7,8 @@ use crate::service::{NAMES, is_retained};
 pub struct Heard {
     /// For each publication, whether it was for this peer.
     published: Vec<bool>,
+    /// The last one that stays as the retained value, since it was not for one peer alone.
+    kept: Option<u64>,
     wanted: bool,
     /// The first number that counts since the peer wanted the topic.
     since: u64,
@@ -41,8 +43,12 @@ impl Topics {
         self.heard[topic].published.len() as u64
     }
 
-    pub fn publish(&mut self, topic: usize, for_peer: bool) {
-        self.heard[topic].published.push(for_peer);
+    pub fn publish(&mut self, topic: usize, for_peer: bool, kept: bool) {
+        let heard = &mut self.heard[topic];
+        if kept {
+            heard.kept = Some(heard.published.len() as u64);
+        }
+        heard.published.push(for_peer);
     }
 
     pub fn listen(&mut self, topic: usize, wanted: bool) {
@@ -109,7 +115,8 @@ impl Topics {
             // The newest comes, or its loss is told.
             let newest = heard.published.iter().rposition(|it| *it).map(|n| n as u64);
             let all_mine = heard.published.iter().all(|it| *it);
-            let due = newest.is_some_and(|n| n >= heard.since || declared && is_retained(topic));
+            let kept = declared && is_retained(topic) && newest == heard.kept;
+            let due = newest.is_some_and(|n| n >= heard.since || kept);
             if due && all_mine && heard.missed == 0 {
                 assert_eq!(heard.newest, newest, "{name}: the newest did not come: {heard:?}");
             }
