@@ -518,7 +518,7 @@ impl<M: Memory> Hub<M> {
     }
 
     /// Number of the newest publication of a topic for `peer`, if it is in the ring and not older
-    /// than `since`; those aside that it is sent in any case. Looks at the ring from behind: at one publication, unless newer ones of the
+    /// than `since`. Looks at the ring from behind: at one publication, unless newer ones of the
     /// topic are for others.
     pub(crate) fn newest(&self, topic: u16, peer: PeerId, since: u64) -> Option<u64> {
         let newest = self.states.as_ref().get(usize::from(topic))?.newest;

@@ -195,7 +195,9 @@ impl<M: Memory> Feed<M> {
             let wanted = self.will_want(topic.into(), asked);
             let Some(heard) = self.topics.as_mut().get_mut(usize::from(topic)) else { break };
             let picked = heard.take(PICKED);
-            if picked && asked.subscribe {
+            // Those that were never declared stand for many: the newest of them all is not the newest
+            // of each.
+            if picked && asked.subscribe && hub.info(topic).is_some() {
                 heard.interval = heard.interval & !INTERVAL | asked.interval.min(INTERVAL);
                 heard.next_at = Instant::default();
             }
