@@ -8,8 +8,9 @@ use crate::{
 };
 
 /// Each workspace has dependencies of its own.
-const MANIFESTS: [&str; 5] = [
+const MANIFESTS: [&str; 6] = [
     "Cargo.toml",
+    "tests/device-log/Cargo.toml",
     "examples/firmware-lm3s6965/Cargo.toml",
     "examples/firmware-rp2040/Cargo.toml",
     fuzz::MANIFEST,

@@ -1,13 +1,16 @@
 //! The firmware in QEMU: by hand, and with the stock clients, Chromium and our own client against it.
 
 use crate::firmware::{LM3S6965, RAM_AT};
-use crate::tools::{Outcome, Run, cargo, root};
+use crate::tools::{Outcome, Run, cargo, root, target_dir};
 use crate::{node, system};
 use core::time::Duration;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+
+/// Reads the log; a workspace of its own.
+pub(crate) const LOG_MANIFEST: &str = "tests/device-log/Cargo.toml";
 
 /// Files of tests, in the order in which they run. The last one looks at what the stack has become.
 const TESTS: &[(&str, &[&str])] = &[
@@ -71,7 +74,9 @@ pub(crate) fn log() -> Outcome {
         .env("WSLINK_DEVICE", format!("http://127.0.0.1:{}", emulator.port))
         .run()?;
     drop(emulator);
-    cargo(["test", "--package", "wslink-device-log", "--", "--ignored"])
+    cargo(["test", "--manifest-path", LOG_MANIFEST, "--target-dir"])
+        .arg(target_dir().join("device-log"))
+        .args(["--", "--ignored"])
         .env("WSLINK_LOG_ELF", built.elf)
         .env("WSLINK_LOG", path)
         .run()

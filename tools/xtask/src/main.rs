@@ -167,14 +167,20 @@ fn fmt() -> Outcome {
     cargo(["fmt", "--all", "--check"]).run()?;
     // Workspaces of their own, so `--all` leaves them out.
     firmware::fmt()?;
-    cargo(["fmt", "--check", "--manifest-path", bench::MANIFEST]).run()?;
-    cargo(["fmt", "--check", "--manifest-path", fuzz::MANIFEST]).run()
+    for manifest in [bench::MANIFEST, device::LOG_MANIFEST, fuzz::MANIFEST] {
+        cargo(["fmt", "--check", "--manifest-path", manifest]).run()?;
+    }
+    Ok(())
 }
 
 fn lint() -> Outcome {
     cargo(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]).run()?;
     cargo(["clippy", "--all-features", "--all-targets"])
         .args(FEATURED_PACKAGES.iter().flat_map(|it| ["--package", it]))
+        .args(["--", "-Dwarnings"])
+        .run()?;
+    cargo(["clippy", "--all-targets", "--manifest-path", device::LOG_MANIFEST, "--target-dir"])
+        .arg(target_dir().join("device-log"))
         .args(["--", "-Dwarnings"])
         .run()?;
     firmware::lint()
