@@ -2,6 +2,7 @@
 
 use crate::calls::{self, Answer, Borrowed, Started};
 use crate::http::Visitor;
+use crate::shared::{self, Reads, SharedPipe};
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
@@ -19,7 +20,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use wslink_core::{
     Api, Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant,
-    PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
+    OpCode, PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
 };
 
 /// Messages that are read, batches that are written and rounds that are made before the others
@@ -48,7 +49,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = server.shared.hub().next_peer();
-    let start = move |started, request| calls::run(server, started, request);
+    let start = move |started, upload, request| calls::run(server, started, upload, request);
     let judge = {
         let visitor = Arc::clone(&visitor);
         move |args| calls::judge(server, peer, Arc::clone(&visitor), args)
@@ -63,7 +64,8 @@ where
     // The engine answers a hello that is a little too big; only what is out of all proportion is
     // not let in at all.
     let before_hello = config.limits.message_before_hello.saturating_mul(2).max(16 << 10);
-    let most = conn.frame_limit();
+    // tungstenite hands over whole messages, so that attachments are bounded as well.
+    let most = conn.frame_limit(OpCode::Text);
     let socket = Socket::new(Role::Server, stream, read_ahead, most.min(before_hello.into()), most);
     Some(Box::new(Driver::new(server, conn, socket, visitor, start, judge)))
 }
@@ -83,6 +85,8 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     /// Calls that run. Made with the first one, since it costs as much as a call.
     running: Option<FuturesUnordered<Abortable<C>>>,
     handles: Vec<(CallId, AbortHandle)>,
+    /// From the engine to the call that reads an upload. Made with the first one.
+    pipe: Option<SharedPipe>,
     /// Answers that found no room. While there are any, nothing more is read, and calls go on only
     /// if there is nothing to send that would make room.
     kept: Vec<(Started, Answer<S>)>,
@@ -126,7 +130,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     C: Future<Output = (Started, Answer<S>)>,
     H: Future<Output = Verdict>,
-    N: Fn(Started, S::Request) -> C,
+    N: Fn(Started, Option<Reads>, S::Request) -> C,
     J: Fn(Option<Vec<u8>>) -> H,
 {
     fn new(
@@ -149,6 +153,7 @@ where
             hello: None,
             running: None,
             handles: Vec::new(),
+            pipe: None,
             kept: Vec::new(),
             retry: false,
             drained: false,
@@ -175,6 +180,9 @@ where
             self.poll_news(cx, now);
             let mut progress = self.poll_hello(cx, now);
             progress |= self.poll_calls(cx);
+            if let Some(pipe) = &self.pipe {
+                progress |= shared::lock(pipe).fill(&mut self.conn, cx);
+            }
             progress |= self.poll_read(cx, now);
             progress |= self.poll_write(cx, now);
             progress |= self.poll_events(now);
@@ -220,7 +228,7 @@ where
                 }
             }
             (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
-                self.socket.set_limit(self.conn.frame_limit());
+                self.socket.set_limit(self.conn.frame_limit(OpCode::Text));
                 if !self.opened {
                     self.opened = true;
                     log::info!("{peer} said hello");
@@ -379,7 +387,14 @@ where
                 let (method, token) = (call.method.name, call.token);
                 let started = Started { peer: self.peer, identity, id: call.id, method, token };
                 match calls::decode(self.server.service, self.peer, &call) {
-                    Ok(request) => self.run(started, request),
+                    Ok(request) => {
+                        let upload = call.method.upload.then(|| {
+                            let pipe = self.pipe.get_or_insert_with(shared::pipe);
+                            shared::lock(pipe).begin(&call);
+                            Reads::new(call.id, Arc::clone(pipe))
+                        });
+                        self.run(started, upload, request);
+                    }
                     Err(error) => self.answer(started, Answer::Error(error)),
                 }
             }
@@ -396,10 +411,10 @@ where
         }
     }
 
-    fn run(&mut self, started: Started, request: S::Request) {
+    fn run(&mut self, started: Started, upload: Option<Reads>, request: S::Request) {
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.push((started.id, handle));
-        let call = Abortable::new((self.start)(started, request), registration);
+        let call = Abortable::new((self.start)(started, upload, request), registration);
         self.running.get_or_insert_default().push(call);
     }
 
@@ -602,6 +617,7 @@ where
         if self.handles.is_empty() {
             self.running.take_if(|running| running.is_empty());
             self.handles = Vec::new();
+            self.pipe = None;
         }
     }
 }
@@ -612,7 +628,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     C: Future<Output = (Started, Answer<S>)>,
     H: Future<Output = Verdict>,
-    N: Fn(Started, S::Request) -> C,
+    N: Fn(Started, Option<Reads>, S::Request) -> C,
     J: Fn(Option<Vec<u8>>) -> H,
 {
     type Output = ();
