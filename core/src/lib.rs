@@ -36,7 +36,6 @@ mod secret;
 mod service;
 mod state;
 mod time;
-mod upload;
 pub mod wire;
 
 pub use blob::{Attachment, Binary, Blob, NoBlob};
@@ -58,4 +57,3 @@ pub use service::{
 };
 pub use state::{Phase, Step};
 pub use time::Instant;
-pub use upload::{Pipe, Upload, UploadSource};

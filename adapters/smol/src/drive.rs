@@ -2,7 +2,6 @@
 
 use crate::calls::{self, Answer, Borrowed, Started};
 use crate::http::Visitor;
-use crate::shared::{self, Reads, SharedPipe};
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
@@ -20,7 +19,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use wslink_core::{
     Api, Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant,
-    OpCode, PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
+    PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
 };
 
 /// Messages that are read, batches that are written and rounds that are made before the others
@@ -49,7 +48,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = server.shared.hub().next_peer();
-    let start = move |started, upload, request| calls::run(server, started, upload, request);
+    let start = move |started, request| calls::run(server, started, request);
     let judge = {
         let visitor = Arc::clone(&visitor);
         move |args| calls::judge(server, peer, Arc::clone(&visitor), args)
@@ -64,8 +63,7 @@ where
     // The engine answers a hello that is a little too big; only what is out of all proportion is
     // not let in at all.
     let before_hello = config.limits.message_before_hello.saturating_mul(2).max(16 << 10);
-    // tungstenite hands over whole messages, so that attachments are bounded as well.
-    let most = conn.frame_limit(OpCode::Text);
+    let most = conn.frame_limit();
     let socket = Socket::new(Role::Server, stream, read_ahead, most.min(before_hello.into()), most);
     Some(Box::new(Driver::new(server, conn, socket, visitor, start, judge)))
 }
@@ -85,8 +83,6 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     /// Calls that run. Made with the first one, since it costs as much as a call.
     running: Option<FuturesUnordered<Abortable<C>>>,
     handles: Vec<(CallId, AbortHandle)>,
-    /// From the engine to the call that reads an upload. Made with the first one.
-    pipe: Option<SharedPipe>,
     /// Answers that found no room. While there are any, nothing more is read, and calls go on only
     /// if there is nothing to send that would make room.
     kept: Vec<(Started, Answer<S>)>,
@@ -130,7 +126,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     C: Future<Output = (Started, Answer<S>)>,
     H: Future<Output = Verdict>,
-    N: Fn(Started, Option<Reads>, S::Request) -> C,
+    N: Fn(Started, S::Request) -> C,
     J: Fn(Option<Vec<u8>>) -> H,
 {
     fn new(
@@ -153,7 +149,6 @@ where
             hello: None,
             running: None,
             handles: Vec::new(),
-            pipe: None,
             kept: Vec::new(),
             retry: false,
             drained: false,
@@ -180,9 +175,6 @@ where
             self.poll_news(cx, now);
             let mut progress = self.poll_hello(cx, now);
             progress |= self.poll_calls(cx);
-            if let Some(pipe) = &self.pipe {
-                progress |= shared::lock(pipe).fill(&mut self.conn, cx);
-            }
             progress |= self.poll_read(cx, now);
             progress |= self.poll_write(cx, now);
             progress |= self.poll_events(now);
@@ -228,7 +220,7 @@ where
                 }
             }
             (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
-                self.socket.set_limit(self.conn.frame_limit(OpCode::Text));
+                self.socket.set_limit(self.conn.frame_limit());
                 if !self.opened {
                     self.opened = true;
                     log::info!("{peer} said hello");
@@ -387,14 +379,7 @@ where
                 let (method, token) = (call.method.name, call.token);
                 let started = Started { peer: self.peer, identity, id: call.id, method, token };
                 match calls::decode(self.server.service, self.peer, &call) {
-                    Ok(request) => {
-                        let upload = call.method.upload.then(|| {
-                            let pipe = self.pipe.get_or_insert_with(shared::pipe);
-                            shared::lock(pipe).begin(&call);
-                            Reads::new(call.id, Arc::clone(pipe))
-                        });
-                        self.run(started, upload, request);
-                    }
+                    Ok(request) => self.run(started, request),
                     Err(error) => self.answer(started, Answer::Error(error)),
                 }
             }
@@ -411,10 +396,10 @@ where
         }
     }
 
-    fn run(&mut self, started: Started, upload: Option<Reads>, request: S::Request) {
+    fn run(&mut self, started: Started, request: S::Request) {
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.push((started.id, handle));
-        let call = Abortable::new((self.start)(started, upload, request), registration);
+        let call = Abortable::new((self.start)(started, request), registration);
         self.running.get_or_insert_default().push(call);
     }
 
@@ -617,7 +602,6 @@ where
         if self.handles.is_empty() {
             self.running.take_if(|running| running.is_empty());
             self.handles = Vec::new();
-            self.pipe = None;
         }
     }
 }
@@ -628,7 +612,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     C: Future<Output = (Started, Answer<S>)>,
     H: Future<Output = Verdict>,
-    N: Fn(Started, Option<Reads>, S::Request) -> C,
+    N: Fn(Started, S::Request) -> C,
     J: Fn(Option<Vec<u8>>) -> H,
 {
     type Output = ();

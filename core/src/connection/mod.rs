@@ -9,11 +9,9 @@ mod feed;
 mod forget;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
-pub(crate) mod parts;
 pub(crate) mod pongs;
 pub(crate) mod request;
 pub(crate) mod timers;
-pub(crate) mod upload;
 
 pub(crate) use builtin::TOKEN;
 pub use event::{Body, Buffers, CallId, Entropy, Event, Frame, OpCode, PeerId, Transmit};
@@ -144,11 +142,9 @@ impl<M: Memory> Connection<M> {
     }
 
     /// Whether the transport may be read. It may not while all calls are busy, no error would fit
-    /// the transmit buffer, a hello waits for its verdict, an upload waits to be read, or the
-    /// connection is about to end.
+    /// the transmit buffer, a hello waits for its verdict, or the connection is about to end.
     pub fn has_room(&self) -> bool {
-        let reading =
-            self.phase.is_reading() && self.waiting.is_none() && !self.is_held_by_upload();
+        let reading = self.phase.is_reading() && self.waiting.is_none();
         self.phase == Phase::Closing || reading && self.calls.has_room(&self.limits)
     }
 
@@ -157,17 +153,10 @@ impl<M: Memory> Connection<M> {
         self.is_answering() && self.calls.is_running(call)
     }
 
-    /// The largest WebSocket message of this kind that may come in now, by the opcode of its first
-    /// frame: in 1.x [`Limits::frame`](crate::Limits::frame), in 2.x
+    /// The largest WebSocket message that may come in now: in 1.x
+    /// [`Limits::frame`](crate::Limits::frame), in 2.x
     /// [`max_msg_size`](crate::Limits::max_msg_size) with its overhead, before hello the larger.
-    ///
-    /// There is none for attachments where a method takes uploads in 1.x. A transport that cannot
-    /// hand over pieces goes by that of texts.
-    pub fn frame_limit(&self, kind: OpCode) -> u64 {
-        let is_attachment = kind == OpCode::Binary && self.dialect == Some(Dialect::V1);
-        if is_attachment && self.only().is_some() {
-            return u64::MAX;
-        }
+    pub fn frame_limit(&self) -> u64 {
         self.most_of_frame().available
     }
 
@@ -300,10 +289,7 @@ impl<M: Memory> Connection<M> {
         self.inbound.reclaim();
         let write =
             |writer: &mut crate::wire::Writer<'_>, id: &str| write_result(writer, id, value);
-        let encoded = self
-            .calls
-            .answer(call, dialect, hub.next_key(), blobs, &write)
-            .inspect_err(|error| self.inbound.answer_early(error))?;
+        let encoded = self.calls.answer(call, dialect, hub.next_key(), blobs, &write)?;
         if dialect == Dialect::V1 {
             hub.use_keys(encoded.places);
         }
@@ -321,7 +307,7 @@ impl<M: Memory> Connection<M> {
         if !self.calls.is_running(call) {
             return Err(SendError::Gone);
         }
-        self.calls.fail(call, dialect, error).inspect_err(|error| self.inbound.answer_early(error))
+        self.calls.fail(call, dialect, error)
     }
 
     /// Ends the connection: nothing more is read, the answers that are queued are sent, then a
