@@ -1,7 +1,7 @@
 //! The engine for control frames: who answers pings, Closes and violations is tried as well.
 
 use wslink_core::{
-    Api, Buffers, CloseCode, Config, Connection, Entropy, Frame, Hub, HubBuffers, HubLimits,
+    Api, Body, Buffers, CloseCode, Config, Connection, Entropy, Frame, Hub, HubBuffers, HubLimits,
     Instant, NoBlob, OpCode,
 };
 use wslink_testkit::{Heap, HeapBuffer};
@@ -44,7 +44,10 @@ impl Engine {
     /// The next frame to be sent.
     pub(crate) fn transmit(&mut self) -> Option<(OpCode, Vec<u8>)> {
         let transmit = self.connection.poll_transmit(NOW, &self.hub)?;
-        let (opcode, payload) = (transmit.opcode, transmit.head.to_vec());
+        let (opcode, mut payload) = (transmit.opcode, transmit.head.to_vec());
+        if let Body::Bytes(body) = transmit.body {
+            payload.extend_from_slice(body);
+        }
         assert_eq!(payload.len(), transmit.len, "a control frame");
         self.connection.advance(NOW, payload.len()).expect("it was lent");
         Some((opcode, payload))
