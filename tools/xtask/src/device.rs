@@ -55,8 +55,10 @@ pub(crate) fn test() -> Outcome {
         }
     }
     // It changes settings that the others expect as they are at the start.
-    let view = cargo(["test", "--package", "scope-view", "--", "--ignored"]);
-    outcome.and(view.env("WSLINK_DEVICE", &device).run())
+    let view = cargo(["test", "--package", "scope-view", "--", "--ignored"])
+        .env("WSLINK_DEVICE", &device)
+        .run();
+    outcome.and(view)
 }
 
 /// Has a session with the firmware that logs, and compares what it has logged.
