@@ -61,7 +61,8 @@ fn a_mebibyte_out_of_a_generator() {
             let small = client.start("scope.settings.get", vec![]).await;
             client.answer(&small).await.unwrap();
             // In 2.x a small answer passes between two chunks of a large one.
-            let passed = !client.inbox.iter().any(|it| get(it, "id").as_str() == Some(&capture));
+            let passed =
+                !client.codec.inbox.iter().any(|it| get(it, "id").as_str() == Some(&capture));
             assert_eq!(passed, dialect == Dialect::V2);
             let capture = client.answer(&capture).await.unwrap();
             assert!(get(&capture, "samples").as_slice() == Some(&*signal(SAMPLES)));
@@ -76,7 +77,7 @@ fn a_fast_call_overtakes_a_slow_one() {
             let mut client = Client::login(net, dialect).await;
             let slow = client.start("scope.calibrate", vec![Value::F64(0.1)]).await;
             client.call("scope.settings.get", vec![]).await.unwrap();
-            assert!(client.inbox.is_empty());
+            assert!(client.codec.inbox.is_empty());
             client.answer(&slow).await.unwrap();
         });
     }

@@ -155,7 +155,7 @@ fn a_small_answer_passes_a_large_one() {
         let large = client.start("bench.blob", vec![30_000_000.into()]).await;
         let small = client.start("bench.add", vec![1.into(), 2.into()]).await;
         client.answer(&small).await.unwrap();
-        assert!(client.inbox.is_empty());
+        assert!(client.codec.inbox.is_empty());
         let Value::Binary(bytes) = client.answer(&large).await.unwrap() else { panic!() };
         assert!(bytes == pattern(30_000_000));
     });
@@ -190,7 +190,7 @@ fn publications_reach_those_they_are_for() {
                 assert_eq!(client.published("bench.said").await.as_str(), Some(*text));
             }
             assert_eq!(client.published("bench.picture").await, Value::Binary(pattern(100_000)));
-            assert!(client.inbox.is_empty());
+            assert!(client.codec.inbox.is_empty());
         }
     });
 }

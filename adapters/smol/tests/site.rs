@@ -190,7 +190,7 @@ fn servers_on_one_port_have_services_and_secrets_of_their_own() {
             assert_eq!(clients[0].published("bench.said").await, "one".into());
             for client in &mut clients {
                 client.call("bench.add", vec![1.into(), 2.into()]).await.unwrap();
-                assert!(client.inbox.is_empty(), "{:?}", client.inbox);
+                assert!(client.codec.inbox.is_empty(), "{:?}", client.codec.inbox);
             }
             drop(clients);
             common::until(|| one.peers() + two.peers() + three.peers() == 0).await;

@@ -189,7 +189,7 @@ fn who_does_not_read_is_given_up_in_time() {
         stalled.start("bench.blob", vec![30_000_000.into()]).await;
         // One is slow, but reads, and is not given up.
         let reading = async {
-            while !slow.inbox.iter().any(|message| get(message, "id").as_str() == Some(&id)) {
+            while !slow.codec.inbox.iter().any(|message| get(message, "id").as_str() == Some(&id)) {
                 assert!(slow.receive().await);
                 if start.elapsed() < Duration::from_secs(1) {
                     smol::Timer::after(Duration::from_millis(20)).await;

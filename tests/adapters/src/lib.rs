@@ -5,10 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
+pub mod codec;
 mod pipe;
 mod stream;
 mod visitor;
 
 pub use pipe::{Receiver, Sender, pipe};
-pub use stream::{Stream, UPGRADE};
+pub use stream::{Stream, UPGRADE, mask};
 pub use visitor::{Log, Shown, Visitor};

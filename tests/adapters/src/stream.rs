@@ -16,6 +16,25 @@ pub const UPGRADE: &str = "GET /ws?sessionURL=x HTTP/1.1\r\nHost: device\r\nUpgr
 /// What a client masks with.
 const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
+/// A frame as a client sends it; `first` is its first byte, `fin` and opcode.
+pub fn mask(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        len @ 0..=125 => bytes.push(0x80 | len as u8),
+        len @ 126..=0xffff => {
+            bytes.push(0x80 | 126);
+            bytes.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            bytes.push(0x80 | 127);
+            bytes.extend((len as u64).to_be_bytes());
+        }
+    }
+    bytes.extend(MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    bytes
+}
+
 /// A client's end of a connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -56,21 +75,7 @@ impl Stream {
             OpCode::Pong => 10,
             _ => 0,
         };
-        let payload = &frame.payload;
-        let mut bytes = vec![u8::from(frame.fin) << 7 | opcode];
-        match payload.len() {
-            len @ 0..=125 => bytes.push(0x80 | len as u8),
-            len @ 126..=0xffff => {
-                bytes.push(0x80 | 126);
-                bytes.extend((len as u16).to_be_bytes());
-            }
-            len => {
-                bytes.push(0x80 | 127);
-                bytes.extend((len as u64).to_be_bytes());
-            }
-        }
-        bytes.extend(MASK);
-        bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+        let bytes = mask(u8::from(frame.fin) << 7 | opcode, &frame.payload);
         self.write_all(&bytes).await
     }
 

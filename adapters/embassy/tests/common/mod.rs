@@ -1,6 +1,6 @@
 //! A server in memory, on one thread, with pipes for sockets.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses a part of it")]
 
 pub mod client;
 

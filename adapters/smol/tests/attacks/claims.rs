@@ -143,9 +143,9 @@ fn a_byte_in_each_chunk_costs_its_chunk_and_no_more() {
             let bytes = pattern(len);
             let expected = Ok(Value::Array(vec![len.into(), digest(&bytes).into()]));
             let before = worked();
-            let most = core::mem::replace(&mut client.max_msg_size, 13);
+            let most = core::mem::replace(&mut client.codec.max_msg_size, 13);
             let id = client.start("bench.digest", vec![Value::Binary(bytes)]).await;
-            client.max_msg_size = most;
+            client.codec.max_msg_size = most;
             assert_eq!(client.answer(&id).await, expected);
             worked() - before
         };

@@ -1,6 +1,6 @@
 //! A service and a client for the tests of this crate, both written by hand.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses a part of it")]
 
 pub mod client;
 pub mod logged;
