@@ -21,7 +21,7 @@ mod topics;
 
 pub use client::{Answer, Client};
 pub use input::Input;
-pub use memory::{Buf, List, Meter, Vecs};
+pub use memory::{Buf, Meter, Vecs};
 pub use request::{Arg, Envelope, chunk, pattern};
 pub use script::play;
 pub use service::Piece;

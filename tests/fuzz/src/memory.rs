@@ -3,7 +3,8 @@
 use core::cell::Cell;
 use core::marker::PhantomData;
 use std::rc::Rc;
-use wslink_core::{Blob, Buffer, Memory, Table};
+use wslink_core::{Blob, Buffer, Memory};
+use wslink_testkit::HeapTable;
 
 /// What became of a buffer that a connection owns.
 #[derive(Debug, Default)]
@@ -73,47 +74,6 @@ impl Buffer for Buf {
     }
 }
 
-/// A list without end.
-#[derive(Debug)]
-pub struct List<T>(Vec<T>);
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> AsRef<[T]> for List<T> {
-    fn as_ref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> AsMut<[T]> for List<T> {
-    fn as_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T> Table<T> for List<T> {
-    fn capacity(&self) -> usize {
-        usize::MAX
-    }
-
-    fn push(&mut self, item: T) -> Result<(), T> {
-        self.0.push(item);
-        Ok(())
-    }
-
-    fn remove(&mut self, index: usize) -> Option<T> {
-        (index < self.0.len()).then(|| self.0.remove(index))
-    }
-
-    fn swap_remove(&mut self, index: usize) -> Option<T> {
-        (index < self.0.len()).then(|| self.0.swap_remove(index))
-    }
-}
-
 /// Memory with lists without end; `wslink_core::Fixed` is the other kind.
 #[derive(Debug)]
 pub struct Vecs<B>(PhantomData<B>);
@@ -121,10 +81,10 @@ pub struct Vecs<B>(PhantomData<B>);
 impl<B: Blob> Memory for Vecs<B> {
     type Buffer = Buf;
     type Blob = B;
-    type Calls<T> = List<T>;
-    type Messages<T> = List<T>;
-    type Blobs = List<B>;
-    type Topics<T> = List<T>;
-    type Publications<T> = List<T>;
-    type Peers<T> = List<T>;
+    type Calls<T> = HeapTable<T>;
+    type Messages<T> = HeapTable<T>;
+    type Blobs = HeapTable<B>;
+    type Topics<T> = HeapTable<T>;
+    type Publications<T> = HeapTable<T>;
+    type Peers<T> = HeapTable<T>;
 }
