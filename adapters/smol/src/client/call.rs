@@ -102,8 +102,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Sends the call and waits for its answer. If this future is dropped, nobody waits any more,
-    /// and what was not sent yet is not sent.
+    /// Sends the call and waits for its answer. If this future is dropped, nobody waits any more:
+    /// what was not sent yet is not sent, and a server of this project is told to drop what runs.
     ///
     /// # Errors
     /// See [`Error`]. While too many calls are under way this waits until one more may be.

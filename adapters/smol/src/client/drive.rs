@@ -208,7 +208,7 @@ impl Connection {
             let now = shared.now();
             let mut progress = self.poll_read(cx, shared, now);
             progress |= self.poll_write(cx, shared, now);
-            self.poll_events(shared);
+            progress |= self.poll_events(shared, now);
             if let Some(reason) = self.ended {
                 return Poll::Ready(reason);
             }
@@ -339,10 +339,11 @@ impl Connection {
         sent > 0
     }
 
-    fn poll_events(&mut self, shared: &Shared) {
+    /// Whether there is something to send now.
+    fn poll_events(&mut self, shared: &Shared, now: Instant) -> bool {
         let mut state = shared.state();
         let state = &mut *state;
-        let Some(engine) = &mut state.engine else { return };
+        let Some(engine) = &mut state.engine else { return false };
         if self.deaf && engine.phase() == Phase::Closing {
             // The server's Close cannot come any more.
             engine.handle_eof();
@@ -350,6 +351,7 @@ impl Connection {
         while let Some(event) = engine.poll_event() {
             self.ended = state.rest.take(event, None).or(self.ended);
         }
+        state.cancel_unwanted(now)
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, shared: &Shared, now: Instant) -> bool {

@@ -109,8 +109,24 @@ impl Client {
         topics: &[&str],
         policy: Policy,
     ) -> Subscription<T> {
+        self.subscribe_at(topics, policy, f64::INFINITY)
+    }
+
+    /// As [`subscribe_with`](Self::subscribe_with), at most `max_rate` times a second of each topic,
+    /// and always the newest in the end. What is left out for that is no loss.
+    ///
+    /// It is the server that leaves it out, one of this project; upstream's send everything. Where
+    /// several subscriptions ask for the same topic, the highest rate holds for all of them. A rate
+    /// that is not above zero is none.
+    pub fn subscribe_at<T: DeserializeOwned + Send + 'static>(
+        &self,
+        topics: &[&str],
+        policy: Policy,
+        max_rate: f64,
+    ) -> Subscription<T> {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        Subscription::new(Arc::clone(&self.handle), topics, policy)
+        let max_rate = if max_rate > 0.0 { max_rate } else { f64::INFINITY };
+        Subscription::new(Arc::clone(&self.handle), topics, policy, max_rate)
     }
 
     /// Whether there is a connection on which the hello was accepted.

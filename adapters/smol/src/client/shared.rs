@@ -51,8 +51,13 @@ pub(super) struct State {
 pub(super) struct Rest {
     /// Counts connections, so that a call of an earlier one is not taken for one of this.
     connection: u64,
-    waiting: HashMap<CallId, Box<dyn Waiter>>,
+    waiting: HashMap<CallId, Waiting>,
     watched: HashMap<CallId, Progress>,
+    /// By what name a call of a server of this project was known last.
+    token: u32,
+    /// Calls that still run there and that nobody waits for. Nothing else is called before these
+    /// are cancelled, so there are no more than there may be calls.
+    unwanted: Vec<u32>,
     listeners: Vec<Arc<dyn Listener>>,
     /// Whether the server has topics that can be asked for; unknown until it has described itself.
     ours: bool,
@@ -65,6 +70,12 @@ pub(super) struct Rest {
     pub(super) closing: bool,
     /// The driver is gone.
     over: bool,
+}
+
+struct Waiting {
+    waiter: Box<dyn Waiter>,
+    /// By what name the server can cancel it.
+    token: Option<u32>,
 }
 
 /// What became of the hello.
@@ -120,16 +131,24 @@ impl Waiter for Described {
     }
 }
 
-/// An answer that nobody waits for.
-struct Ignored;
+/// An answer that nobody waits for, to a call of this method.
+struct Ignored(&'static str);
 
 impl Waiter for Ignored {
     fn end(self: Box<Self>, outcome: Outcome<'_>, _: Option<Bytes>, _: &mut Rest) {
         if let Outcome::Error(failure) = outcome {
             let Failure { message, code, .. } = failure;
-            log::debug!("a subscription was refused: {message:?} ({code})");
+            log::debug!("{}: {message:?} ({code})", self.0);
         }
     }
+}
+
+/// Keyword arguments, and the name that a call is given.
+#[derive(Serialize)]
+struct Named<'a, K: ?Sized> {
+    #[serde(flatten)]
+    kwargs: &'a K,
+    wslink_token: u32,
 }
 
 /// A call as it is put into the engine.
@@ -193,6 +212,10 @@ impl Shared {
         K: Serialize + ?Sized,
     {
         let mut state = self.state();
+        state.cancel_unwanted(self.now());
+        if !state.rest.unwanted.is_empty() {
+            return None;
+        }
         let (sender, answer) = bounded(1);
         let connection = state.rest.connection;
         let result = state.ask(self.now(), asked, blobs, Box::new(Typed::<T>(sender)));
@@ -213,13 +236,15 @@ impl Shared {
         if state.rest.connection != connection {
             return;
         }
-        state.rest.waiting.remove(&call);
         state.rest.watched.remove(&call);
-        if let Some(engine) = &mut state.engine {
-            engine.cancel(call);
-            drop(state);
-            self.driver.wake();
-        }
+        let token = state.rest.waiting.remove(&call).and_then(|it| it.token);
+        let Some(engine) = &mut state.engine else { return };
+        // What has not begun to leave is not sent at all.
+        let begun = engine.sending(call).is_some_and(|(sent, _)| sent > 0);
+        engine.cancel(call);
+        state.rest.unwanted.extend(token.filter(|_| begun));
+        drop(state);
+        self.driver.wake();
     }
 
     pub(super) fn listen(&self, listener: Arc<dyn Listener>) {
@@ -227,16 +252,21 @@ impl Shared {
         if state.rest.over {
             return listener.end();
         }
-        if state.rest.ours {
-            state.subscribe(self.now(), "wslink.subscribe", listener.patterns());
-        }
+        // Of the rates of a topic the last one that was asked for holds.
+        let faster = |other: &&Arc<dyn Listener>| {
+            other.max_rate() > listener.max_rate()
+                && overlaps(other.patterns(), listener.patterns())
+        };
+        let mut wanted: Vec<_> = state.rest.listeners.iter().filter(faster).cloned().collect();
+        wanted.push(Arc::clone(&listener));
+        state.ask_for(self.now(), wanted);
         state.rest.listeners.push(listener);
         drop(state);
         self.driver.wake();
     }
 
     /// The listener at this place is gone.
-    pub(super) fn unlisten(&self, patterns: &[String], at: *const ()) {
+    pub(super) fn unlisten(&self, patterns: &[String], max_rate: f64, at: *const ()) {
         let mut state = self.state();
         state.rest.listeners.retain(|it| Arc::as_ptr(it).cast::<()>() != at);
         // A topic that is taken away is taken from all patterns that it fits, so what somebody
@@ -246,11 +276,16 @@ impl Shared {
             others.any(|other| overlap(pattern, other))
         };
         let gone: Vec<String> = patterns.iter().filter(|it| !wanted(it)).cloned().collect();
+        // Those that want less of a topic need no longer be sent as much.
+        let others = || state.rest.listeners.iter().filter(|it| overlaps(it.patterns(), patterns));
+        let slower = others().any(|it| it.max_rate() < max_rate);
+        let left = if slower { others().cloned().collect() } else { Vec::new() };
         if state.rest.ours && !gone.is_empty() {
-            state.subscribe(self.now(), "wslink.unsubscribe", &gone);
-            drop(state);
-            self.driver.wake();
+            state.subscribe(self.now(), "wslink.unsubscribe", &(&gone,));
         }
+        state.ask_for(self.now(), left);
+        drop(state);
+        self.driver.wake();
     }
 
     pub(super) fn close(&self) {
@@ -302,7 +337,22 @@ impl State {
                 self.rest.take(event, None);
             }
         }
+        self.rest.unwanted.clear();
         self.rest.connection += 1;
+    }
+
+    /// Cancels what nobody waits for, as far as there is room for that; whether there was any.
+    pub(super) fn cancel_unwanted(&mut self, now: Instant) -> bool {
+        let mut cancelled = false;
+        while let Some(token) = self.rest.unwanted.last() {
+            let args = (*token,);
+            if let Err(CallError::Full(_)) = self.ask_in_passing(now, "wslink.cancel", &args) {
+                break;
+            }
+            self.rest.unwanted.pop();
+            cancelled = true;
+        }
+        cancelled
     }
 
     /// The hello was accepted: asks who the server is. What is listened to is asked for when it has
@@ -338,9 +388,28 @@ impl State {
     /// Asks a server that has described itself for what is listened to.
     pub(super) fn resubscribe(&mut self, now: Instant) {
         if mem::take(&mut self.rest.described) && self.rest.ours {
-            let patterns: Vec<String> =
-                self.rest.listeners.iter().flat_map(|it| it.patterns()).cloned().collect();
-            self.subscribe(now, "wslink.subscribe", &patterns);
+            if self.rest.listeners.is_empty() {
+                // A call of its own: who never asks is sent everything.
+                self.subscribe(now, "wslink.subscribe", &([""; 0],));
+            }
+            self.ask_for(now, self.rest.listeners.clone());
+        }
+    }
+
+    /// Asks a server of this project for what these want, for the lowest rate first: where a topic
+    /// has several, the last one holds.
+    fn ask_for(&mut self, now: Instant, mut wanted: Vec<Arc<dyn Listener>>) {
+        if !self.rest.ours {
+            return;
+        }
+        wanted.sort_by(|a, b| a.max_rate().total_cmp(&b.max_rate()));
+        for alike in wanted.chunk_by(|a, b| a.max_rate() == b.max_rate()) {
+            let patterns: Vec<&String> = alike.iter().flat_map(|it| it.patterns()).collect();
+            let rate = alike.first().map(|it| it.max_rate()).filter(|it| it.is_finite());
+            match rate {
+                Some(rate) => self.subscribe(now, "wslink.subscribe", &(patterns, rate)),
+                None => self.subscribe(now, "wslink.subscribe", &(patterns,)),
+            }
         }
     }
 
@@ -354,26 +423,49 @@ impl State {
         let engine = self.engine.as_mut().filter(|it| it.is_open()).ok_or(CallError::NotOpen)?;
         let mut table = HeapTable::from(mem::take(blobs));
         let Asked { method, args, kwargs, within, progress } = *asked;
-        let result = engine.call(now, method, args, kwargs, within, &mut table);
+        let token = (self.rest.ours && !is_builtin(method)).then(|| self.rest.next_token());
+        let result = match token {
+            Some(wslink_token) => {
+                let kwargs = Named { kwargs, wslink_token };
+                engine.call(now, method, args, &kwargs, within, &mut table)
+            }
+            None => engine.call(now, method, args, kwargs, within, &mut table),
+        };
         *blobs = table.into();
         let call = result?;
-        self.rest.waiting.insert(call, waiter);
+        self.rest.waiting.insert(call, Waiting { waiter, token });
         if let Some(progress) = progress {
             self.rest.watched.insert(call, progress.clone());
         }
         Ok(call)
     }
 
-    fn subscribe(&mut self, now: Instant, method: &str, patterns: &[String]) {
-        let asked = Asked { method, args: &(patterns,), kwargs: &(), within: None, progress: None };
+    /// Calls a method of the server's own, whose answer nobody waits for.
+    fn ask_in_passing<A: Serialize + ?Sized>(
+        &mut self,
+        now: Instant,
+        method: &'static str,
+        args: &A,
+    ) -> Result<(), CallError> {
+        let asked = Asked { method, args, kwargs: &(), within: None, progress: None };
+        self.ask(now, &asked, &mut Vec::new(), Box::new(Ignored(method))).map(drop)
+    }
+
+    fn subscribe(&mut self, now: Instant, method: &'static str, args: &impl Serialize) {
         // Without a connection all is subscribed to when there is one again.
-        if let Err(error) = self.ask(now, &asked, &mut Vec::new(), Box::new(Ignored)) {
+        if let Err(error) = self.ask_in_passing(now, method, args) {
             log::debug!("{method}: {error}");
         }
     }
 }
 
 impl Rest {
+    /// A name for a call; people who give their own begin with small numbers.
+    const fn next_token(&mut self) -> u32 {
+        self.token = self.token.wrapping_add(1) | 1 << 31;
+        self.token
+    }
+
     /// Takes in what the engine tells, which lies in `frame` if it came in one; gives the reason
     /// if that is the end.
     pub(super) fn take(&mut self, event: Event<'_>, frame: Option<Bytes>) -> Option<CloseReason> {
@@ -384,7 +476,10 @@ impl Rest {
             }
             Event::Ended { call, outcome } => {
                 self.watched.remove(&call);
-                if let Some(waiter) = self.waiting.remove(&call) {
+                if let Some(Waiting { waiter, token }) = self.waiting.remove(&call) {
+                    if matches!(outcome, Outcome::Expired) {
+                        self.unwanted.extend(token);
+                    }
                     waiter.end(outcome, frame, self);
                 }
             }
@@ -404,6 +499,15 @@ impl Rest {
         }
         None
     }
+}
+
+/// Whether a method is the server's own, to which no name can be given.
+fn is_builtin(method: &str) -> bool {
+    method.starts_with("wslink.") || matches!(method, "application.exit" | "application.exit.later")
+}
+
+fn overlaps(one: &[String], other: &[String]) -> bool {
+    one.iter().any(|a| other.iter().any(|b| overlap(a, b)))
 }
 
 /// Whether there may be a topic that both patterns fit.

@@ -69,10 +69,17 @@ pub struct Subscription<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Subscription<T> {
-    pub(super) fn new(handle: Arc<Handle>, patterns: Vec<String>, policy: Policy) -> Self {
+    /// With a `max_rate` in hertz, infinite if there is none.
+    pub(super) fn new(
+        handle: Arc<Handle>,
+        patterns: Vec<String>,
+        policy: Policy,
+        max_rate: f64,
+    ) -> Self {
         let queue = Arc::new(Queue::<T> {
             patterns,
             policy,
+            max_rate,
             items: Mutex::new(Items { list: VecDeque::new(), lagged: 0, over: false }),
             waker: AtomicWaker::new(),
             read: PhantomData,
@@ -103,7 +110,7 @@ impl<T> Stream for Subscription<T> {
 impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
         let at = Arc::as_ptr(&self.queue).cast::<()>();
-        self.handle.shared.unlisten(&self.queue.patterns, at);
+        self.handle.shared.unlisten(&self.queue.patterns, self.queue.max_rate, at);
     }
 }
 
@@ -116,6 +123,7 @@ impl<T> fmt::Debug for Subscription<T> {
 struct Queue<T> {
     patterns: Vec<String>,
     policy: Policy,
+    max_rate: f64,
     items: Mutex<Items<T>>,
     waker: AtomicWaker,
     read: PhantomData<fn() -> T>,
@@ -183,6 +191,9 @@ const STRICT: usize = 1024;
 pub(super) trait Listener: Send + Sync {
     fn patterns(&self) -> &[String];
 
+    /// In hertz; infinite if there is none.
+    fn max_rate(&self) -> f64;
+
     /// Takes a publication of a topic that fits. `frame` is where it lies.
     fn publish(
         &self,
@@ -210,6 +221,10 @@ impl dyn Listener {
 impl<T: DeserializeOwned + Send + 'static> Listener for Queue<T> {
     fn patterns(&self) -> &[String] {
         &self.patterns
+    }
+
+    fn max_rate(&self) -> f64 {
+        self.max_rate
     }
 
     fn publish(
