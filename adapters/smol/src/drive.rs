@@ -102,6 +102,8 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     slim_at: Option<Instant>,
     /// The server stops, and running calls have until then.
     grace: Option<Instant>,
+    /// A Close is under way, and has until then.
+    close_by: Option<Instant>,
     seen: (u64, u64),
 
     /// What comes in can't be read as frames any more, or need not.
@@ -158,6 +160,7 @@ where
             armed: None,
             slim_at: None,
             grace: None,
+            close_by: None,
             seen: (0, 0),
             deaf: false,
             eof: false,
@@ -515,7 +518,8 @@ where
     /// The engine is done. What runs is dropped; what is queued may leave for a while.
     fn end(&mut self, now: Instant, reason: CloseReason) {
         if self.ended.is_none() {
-            let until = now + self.server.options.config.deadlines.close;
+            let close = self.server.options.config.deadlines.close;
+            let until = self.close_by.unwrap_or(now + close);
             self.ended = Some(Ended { reason, until });
             self.drop_calls();
             self.hello = None;
@@ -561,6 +565,9 @@ where
         let deadlines = match self.ended {
             Some(ended) => [Some(ended.until), None, None],
             None => {
+                if matches!(self.conn.phase(), Phase::Draining | Phase::Closing) {
+                    self.close_by = self.conn.poll_timeout();
+                }
                 let busy = !self.handles.is_empty() || !self.kept.is_empty();
                 let grace = self.grace.filter(|_| busy);
                 [self.conn.poll_timeout(), self.slim_at, grace]

@@ -6,8 +6,9 @@ mod common;
 
 use common::client::{BOTH, Client, Dialect, code, get};
 use common::service::{Bench, Bytes, PICTURE, SAID, digest};
-use common::{options, pattern, until, with_bench, with_server};
+use common::{options, pattern, until, with_bench, with_server, within};
 use core::sync::atomic::Ordering;
+use core::time::Duration;
 use rmpv::Value;
 use wslink_core::{Attachment, Audience, Config};
 
@@ -68,7 +69,7 @@ fn a_full_table_holds_the_client_back() {
         }
         let waiting = &server.service().waiting;
         until(|| waiting.load(Ordering::SeqCst) == 32).await;
-        smol::Timer::after(core::time::Duration::from_millis(50)).await;
+        smol::Timer::after(Duration::from_millis(50)).await;
         assert_eq!(waiting.load(Ordering::SeqCst), 32);
         for n in 0..40 {
             server.service().release.send(n).await.unwrap();
@@ -191,6 +192,30 @@ fn publications_reach_those_they_are_for() {
             }
             assert_eq!(client.published("bench.picture").await, Value::Binary(pattern(100_000)));
             assert!(client.codec.inbox.is_empty());
+        }
+    });
+}
+
+/// What is published for others wakes a connection as well, which then waits anew.
+#[test]
+fn whoever_was_woken_for_nothing_is_woken_again() {
+    with_bench(async |server, address| {
+        for dialect in BOTH {
+            let mut client = Client::login(address, dialect).await;
+            let topics = Value::Array(vec!["bench.picture".into()]);
+            client.call("wslink.subscribe", vec![topics]).await.unwrap();
+            for _ in 0..3 {
+                let publications = server.publications();
+                let text = "for nobody".to_owned();
+                publications.publish(Audience::All, &SAID, &text, &[]).unwrap();
+                smol::Timer::after(Duration::from_millis(20)).await;
+                let picture = Bytes::Shared(pattern(10).into());
+                let key = Attachment::nth(0);
+                publications.publish(Audience::All, &PICTURE, &key, &[picture]).unwrap();
+                let picture = client.published("bench.picture");
+                let picture = within(Duration::from_secs(5), picture).await;
+                assert_eq!(picture, Value::Binary(pattern(10)));
+            }
         }
     });
 }

@@ -27,6 +27,8 @@ const METHODS: &[MethodInfo] = &[
     MethodInfo::new("bench.say").with_params(ONE),
     MethodInfo::new("bench.whisper").with_params(ONE),
     MethodInfo::new("bench.brief").with_deadline(core::time::Duration::from_millis(100)),
+    MethodInfo::new("bench.flood"),
+    MethodInfo::new("bench.nonsense"),
     MethodInfo::new("bench.fail"),
 ];
 
@@ -69,6 +71,8 @@ pub enum Request {
     Text(usize),
     Say(String, bool),
     Forever,
+    Flood,
+    Nonsense,
     Fail,
 }
 
@@ -78,6 +82,7 @@ pub enum Reply {
     Digest(usize, u64),
     Text(String),
     Panic,
+    Nonsense,
 }
 
 impl Serialize for Reply {
@@ -88,6 +93,7 @@ impl Serialize for Reply {
             Self::Digest(len, sum) => (len, sum).serialize(serializer),
             Self::Text(text) => text.serialize(serializer),
             Self::Panic => panic!("on purpose, while serializing"),
+            Self::Nonsense => Err(serde::ser::Error::custom("no dialect knows it")),
         }
     }
 }
@@ -168,6 +174,8 @@ impl Service for Bench {
             "bench.say" => Request::Say(params.required::<&str>(0)?.to_owned(), true),
             "bench.whisper" => Request::Say(params.required::<&str>(0)?.to_owned(), false),
             "bench.brief" => Request::Forever,
+            "bench.flood" => Request::Flood,
+            "bench.nonsense" => Request::Nonsense,
             _ => Request::Fail,
         })
     }
@@ -199,6 +207,16 @@ impl Service for Bench {
                 let _waiting = Waiting(Arc::clone(&self.waiting));
                 core::future::pending().await
             }
+            Request::Flood => {
+                self.waiting.fetch_add(1, Ordering::SeqCst);
+                let _waiting = Waiting(Arc::clone(&self.waiting));
+                let text = "x".repeat(32 << 10);
+                loop {
+                    cx.publish(&SAID, &text).map_err(RpcError::failed)?;
+                    smol::future::yield_now().await;
+                }
+            }
+            Request::Nonsense => Ok(Reply::Nonsense),
             Request::Fail => Err(RpcError::failed("the trigger never came")),
         }
     }
