@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `wslink.subscribe(topics, max_rate=null)` | from its first call on, the client is sent only the topics that were named: exactly, or by a prefix before `*`; at most `max_rate` a second of each, the newest of them; retained values of named topics come (again). Gives `{"topics": [..]}`, what is subscribed now |
 //! | `wslink.unsubscribe(topics)` | takes topics away, named in the same way |
-//! | `wslink.describe(page=0)` | `{"session", "hash", "methods", "topics", "limits", "next"}`: in pages if it does not fit, `next` is the page to ask for next. `session` is new at each start of the server, `hash` changes with the description |
+//! | `wslink.describe(page=0)` | `{"session", "hash", "methods", "topics", "limits", "next"}`: in pages if it does not fit, `next` is the page to ask for next, `limits` are in the first. `session` is new at each start of the server, `hash` changes with the description |
 //! | `wslink.cancel(token)` | ends the call that was made with that number as keyword argument `wslink_token`; it is answered with -32005 |
 //! | `application.exit()`, `application.exit.later(seconds=60)` | as upstream, if [`Config::exit`] allows it |
 //!

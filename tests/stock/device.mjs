@@ -22,6 +22,17 @@ test('the page', async () => {
 /** Of the first mebibyte of the generator as it is set in the beginning, on any machine. */
 const MEBIBYTE = '8383b1ec577ca3c1653b7495b83ab251c7deeb4789076a2466f3754e99399c35';
 
+/** The methods and topics of the scope. */
+const DESCRIBED = [
+  'scope.capture',
+  'scope.settings.get',
+  'scope.settings.set',
+  'scope.firmware_update',
+  'scope.calibrate',
+  'scope.trace',
+  'scope.settings',
+];
+
 for (const version of VERSIONS) {
   test(`${NAMES[version]}: hello with a wrong secret`, async () => {
     const peer = new Client(version, URL_WS, 'wrong');
@@ -43,6 +54,20 @@ for (const version of VERSIONS) {
     await peer.call('scope.settings.get');
     assert.equal(slow, false);
     await calibration;
+    await peer.close();
+  });
+
+  test(`${NAMES[version]}: the whole description, in pages`, async () => {
+    const peer = await client(version);
+    const [names, limits] = [[], []];
+    for (let page = 0; page !== null; ) {
+      const part = await peer.call('wslink.describe', [page]);
+      names.push(...part.methods.map((it) => it.name), ...part.topics.map((it) => it.name));
+      if (part.limits) limits.push(part.limits.calls);
+      page = part.next;
+    }
+    assert.deepEqual(names, DESCRIBED);
+    assert.deepEqual(limits, [2]);
     await peer.close();
   });
 

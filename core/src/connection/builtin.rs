@@ -138,19 +138,22 @@ impl<M: Memory> Connection<M> {
                 let (from, all) = (page as usize, api.methods.len() + api.topics.len());
                 let mut count = all.saturating_sub(from);
                 let room = self.calls.room_beside(call, limits);
+                let mut brief = false;
                 loop {
-                    let page = Page { api, limits, session: hub.session().0, hash, from, count };
+                    let session = hub.session().0;
+                    let page = Page { api, limits, session, hash, from, count, brief };
                     let mut measure = Writer::new(dialect, &mut [], 0, &|_| None);
                     let id = self.calls.id(call);
                     let fits = page.write(&mut measure, id).is_ok()
                         && measure.finish().err().is_none_or(|it| it.needed <= room);
-                    if fits || count <= 1 {
+                    if fits || brief {
                         let write = |writer: &mut Writer<'_>, id: &str| page.write(writer, id);
                         // What does not fit is answered with an error.
                         _ = self.calls.answer_at_once(call, dialect, &write);
                         break;
                     }
-                    count /= 2;
+                    brief = count <= 1;
+                    count = count.div_ceil(2);
                 }
             }
         }
@@ -185,11 +188,13 @@ struct Page<'a> {
     hash: u64,
     from: usize,
     count: usize,
+    /// Without texts and types: names are what a client cannot do without.
+    brief: bool,
 }
 
 impl Page<'_> {
     fn write(&self, writer: &mut Writer<'_>, id: &str) -> Result<(), EncodeError> {
-        let Self { api, limits, from, count, .. } = *self;
+        let Self { api, limits, from, count, brief, .. } = *self;
         let to = from.saturating_add(count);
         let methods = api.methods;
         let next = (to < methods.len() + api.topics.len()).then_some(to as u64);
@@ -204,31 +209,23 @@ impl Page<'_> {
         writer.key("methods");
         let list = writer.begin_seq(None)?;
         for info in part(methods, from, to) {
-            write_method(writer, info)?;
+            write_method(writer, info, brief)?;
         }
         writer.end(list)?;
         writer.key("topics");
         let list = writer.begin_seq(None)?;
         let behind = |place: usize| place.saturating_sub(methods.len());
         for info in part(api.topics, behind(from), behind(to)) {
-            write_topic(writer, info)?;
+            write_topic(writer, info, brief)?;
         }
         writer.end(list)?;
         writer.key("limits");
-        let map = writer.begin_map(Some(6))?;
-        let limits = [
-            ("frame", limits.frame),
-            ("max_msg_size", limits.max_msg_size),
-            ("message", limits.message),
-            ("depth", limits.depth.into()),
-            ("id", limits.id.into()),
-            ("calls", limits.calls.into()),
-        ];
-        for (name, limit) in limits {
-            writer.key(name);
-            writer.uint(limit.into());
+        // Once is enough, and leaves the other pages more room.
+        if from == 0 {
+            write_limits(writer, limits)?;
+        } else {
+            writer.null();
         }
-        writer.end(map)?;
         writer.key("next");
         writer.value(&next)?;
         writer.end(result)?;
@@ -240,40 +237,71 @@ fn part<T>(list: &[T], from: usize, to: usize) -> &[T] {
     list.get(from.min(list.len())..to.min(list.len())).unwrap_or_default()
 }
 
-fn write_method(writer: &mut Writer<'_>, info: &MethodInfo) -> Result<(), EncodeError> {
-    let map = writer.begin_map(Some(5))?;
+fn write_limits(writer: &mut Writer<'_>, limits: &Limits) -> Result<(), EncodeError> {
+    let map = writer.begin_map(Some(6))?;
+    let limits = [
+        ("frame", limits.frame),
+        ("max_msg_size", limits.max_msg_size),
+        ("message", limits.message),
+        ("depth", limits.depth.into()),
+        ("id", limits.id.into()),
+        ("calls", limits.calls.into()),
+    ];
+    for (name, limit) in limits {
+        writer.key(name);
+        writer.uint(limit.into());
+    }
+    writer.end(map)
+}
+
+fn write_method(
+    writer: &mut Writer<'_>,
+    info: &MethodInfo,
+    brief: bool,
+) -> Result<(), EncodeError> {
+    let map = writer.begin_map(Some(if brief { 3 } else { 5 }))?;
     writer.key("name");
     writer.str(info.name);
-    writer.key("doc");
-    writer.str(info.doc);
+    if !brief {
+        writer.key("doc");
+        writer.str(info.doc);
+    }
     writer.key("params");
     let list = writer.begin_seq(Some(info.params.len()))?;
     for param in info.params {
-        let map = writer.begin_map(Some(3))?;
+        let map = writer.begin_map(Some(if brief { 2 } else { 3 }))?;
         writer.key("name");
         writer.str(param.name);
-        writer.key("type");
-        writer.str(param.ty);
+        if !brief {
+            writer.key("type");
+            writer.str(param.ty);
+        }
         writer.key("optional");
         writer.bool(param.optional);
         writer.end(map)?;
     }
     writer.end(list)?;
-    writer.key("returns");
-    writer.str(info.returns);
+    if !brief {
+        writer.key("returns");
+        writer.str(info.returns);
+    }
     writer.key("deadline");
     writer.value(&info.deadline.map(|it| it.as_secs_f64()))?;
     writer.end(map)
 }
 
-fn write_topic(writer: &mut Writer<'_>, info: &TopicInfo) -> Result<(), EncodeError> {
-    let map = writer.begin_map(Some(5))?;
+fn write_topic(writer: &mut Writer<'_>, info: &TopicInfo, brief: bool) -> Result<(), EncodeError> {
+    let map = writer.begin_map(Some(if brief { 3 } else { 5 }))?;
     writer.key("name");
     writer.str(info.name);
-    writer.key("doc");
-    writer.str(info.doc);
-    writer.key("type");
-    writer.str(info.ty);
+    if !brief {
+        writer.key("doc");
+        writer.str(info.doc);
+    }
+    if !brief {
+        writer.key("type");
+        writer.str(info.ty);
+    }
     writer.key("policy");
     match info.policy {
         Policy::KeepLatest => writer.str("keep_latest"),

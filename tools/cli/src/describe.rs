@@ -27,7 +27,8 @@ struct Description {
     hash: String,
     methods: Vec<Method>,
     topics: Vec<Topic>,
-    limits: std::collections::BTreeMap<String, u64>,
+    /// In the first page.
+    limits: Option<std::collections::BTreeMap<String, u64>>,
     #[serde(skip_serializing)]
     next: Option<u64>,
 }
@@ -113,7 +114,8 @@ async fn describe(client: &Client) -> Result<Option<Description>, Fault> {
             Err(Error::Server(error)) if error.is_unknown_method() => return Ok(None),
             Err(error) => return Err(no_answer(DESCRIBE, &error)),
         };
-        (whole.session, whole.hash, whole.limits) = (part.session, part.hash, part.limits);
+        (whole.session, whole.hash) = (part.session, part.hash);
+        whole.limits = whole.limits.or(part.limits);
         whole.methods.extend(part.methods);
         whole.topics.extend(part.topics);
         match part.next {
@@ -160,8 +162,11 @@ impl Known {
         heading(&mut text, "Topics");
         topics.iter().for_each(|topic| topic.table(&mut text));
         heading(&mut text, "Limits");
-        let limits: Vec<_> =
-            limits.iter().map(|(name, limit)| (name.clone(), limit.to_string())).collect();
+        let limits: Vec<_> = limits
+            .iter()
+            .flatten()
+            .map(|(name, limit)| (name.clone(), limit.to_string()))
+            .collect();
         columns(&mut text, "  ", &limits);
         text
     }

@@ -344,6 +344,20 @@ fn description_in_pages() {
 }
 
 #[test]
+fn description_of_what_does_not_fit_alone() {
+    snapshot!(in_both(
+        |options| options.config.limits.transmit_bytes = 460,
+        |pair, client| {
+            // Without limits, and by its names only.
+            for page in [1, 0] {
+                let answer = pair.ask(client, "wslink.describe", val!([page])).unwrap();
+                assert_eq!(answer.field("next"), Some(&Val::from(page + 1)));
+            }
+        }
+    ));
+}
+
+#[test]
 fn progress_and_cancelling() {
     snapshot!(in_both(
         |_| {},
