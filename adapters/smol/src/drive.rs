@@ -11,7 +11,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use event_listener::EventListener;
-use futures_util::future::{AbortHandle, Abortable};
+use futures_util::future::{AbortHandle, Abortable, OptionFuture};
 use futures_util::stream::{FuturesUnordered, Stream as _};
 use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
@@ -27,6 +27,10 @@ use wslink_core::{
 const READS: usize = 32;
 const WRITES: usize = 4;
 const ROUNDS: usize = 8;
+
+/// Answers of calls that were over at once, before they are queued together. The fewer wait in the
+/// engine, the less it has to look through; but asking it costs something as well.
+const GATHERED: usize = 8;
 
 /// How long buffers stay grown after something large has passed.
 const SLIM_AFTER: Duration = Duration::from_secs(1);
@@ -80,14 +84,22 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     judge: J,
 
     hello: Option<Pin<Box<H>>>,
-    /// Calls that run. Made with the first one, since it costs as much as a call.
-    running: Option<FuturesUnordered<Abortable<C>>>,
+    /// Where a call is begun; kept, since most are over at once.
+    place: Option<Place<C>>,
+    /// How many of those were answered since the last batch was queued.
+    gathered: usize,
+    /// Calls that were not over at once. Made with the first one, since it costs as much as a call.
+    running: Option<FuturesUnordered<Abortable<Place<C>>>>,
     handles: Vec<(CallId, AbortHandle)>,
     /// Answers that found no room. While there are any, nothing more is read, and calls go on only
     /// if there is nothing to send that would make room.
     kept: Vec<(Started, Answer<S>)>,
     /// Something was sent, so there may be room now.
     retry: bool,
+    /// Bytes of the batch that is being queued.
+    queued: usize,
+    /// The transport does not take all of the last batch now.
+    blocked: bool,
     /// Nothing is left to send.
     drained: bool,
     /// A message that came while the engine had no room. The socket is read up to the first one
@@ -114,6 +126,8 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     opened: bool,
     ended: Option<Ended>,
 }
+
+type Place<C> = Pin<Box<OptionFuture<C>>>;
 
 #[derive(Clone, Copy)]
 struct Ended {
@@ -149,10 +163,14 @@ where
             start,
             judge,
             hello: None,
+            place: None,
+            gathered: 0,
             running: None,
             handles: Vec::new(),
             kept: Vec::new(),
             retry: false,
+            queued: 0,
+            blocked: false,
             drained: false,
             held: None,
             news: server.shared.control.listen(),
@@ -249,7 +267,7 @@ where
         {
             progress = true;
             // One that was aborted was answered by the engine.
-            let Ok((started, answer)) = finished else { continue };
+            let Ok(Some((started, answer))) = finished else { continue };
             self.handles.retain(|(id, _)| *id != started.id);
             // Whoever finishes leaves room for those that are kept.
             self.retry = true;
@@ -292,7 +310,7 @@ where
             let has_room = self.has_room();
             if self.held.is_some() && has_room {
                 if let Some(incoming) = self.held.take() {
-                    self.take(incoming, now);
+                    self.take(cx, incoming, now);
                 }
                 continue;
             }
@@ -301,11 +319,7 @@ where
             }
             match self.socket.poll_next(cx) {
                 Poll::Ready(incoming) if has_room || incoming.is_control() => {
-                    if let Incoming::Close(_) = incoming {
-                        // What was asked for right before it is begun, as upstream does.
-                        self.poll_calls(cx);
-                    }
-                    self.take(incoming, now);
+                    self.take(cx, incoming, now);
                 }
                 Poll::Ready(incoming) => {
                     self.conn.handle_alive(now);
@@ -333,7 +347,7 @@ where
         }
     }
 
-    fn take(&mut self, incoming: Incoming, now: Instant) {
+    fn take(&mut self, cx: &mut Context<'_>, incoming: Incoming, now: Instant) {
         // Our Close is on its way: of what still comes only the peer's counts.
         let closing = matches!(self.conn.phase(), Phase::Draining | Phase::Closing | Phase::Closed);
         let mut text;
@@ -382,7 +396,7 @@ where
                 let (method, token) = (call.method.name, call.token);
                 let started = Started { peer: self.peer, identity, id: call.id, method, token };
                 match calls::decode(self.server.service, self.peer, &call) {
-                    Ok(request) => self.run(started, request),
+                    Ok(request) => self.run(cx, started, request, now),
                     Err(error) => self.answer(started, Answer::Error(error)),
                 }
             }
@@ -399,11 +413,28 @@ where
         }
     }
 
-    fn run(&mut self, started: Started, request: S::Request) {
-        let (handle, registration) = AbortHandle::new_pair();
-        self.handles.push((started.id, handle));
-        let call = Abortable::new((self.start)(started, request), registration);
-        self.running.get_or_insert_default().push(call);
+    /// Begins a call, also one that the peer's Close follows, as upstream does.
+    fn run(&mut self, cx: &mut Context<'_>, started: Started, request: S::Request, now: Instant) {
+        let mut place = self.place.take().unwrap_or_else(|| Box::pin(None.into()));
+        place.set(Some((self.start)(started, request)).into());
+        match place.as_mut().poll(cx) {
+            Poll::Ready(finished) => {
+                place.set(None.into());
+                self.place = Some(place);
+                let Some((started, answer)) = finished else { return };
+                self.answer(started, answer);
+                self.gathered += 1;
+                if self.gathered >= GATHERED && !self.blocked {
+                    self.fill(now);
+                }
+            }
+            Poll::Pending => {
+                let (handle, registration) = AbortHandle::new_pair();
+                self.handles.push((started.id, handle));
+                let call = Abortable::new(place, registration);
+                self.running.get_or_insert_default().push(call);
+            }
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -415,6 +446,7 @@ where
                     self.seen.1 = written;
                     self.conn.handle_written();
                 }
+                self.blocked = result.is_pending();
                 match result {
                     Poll::Pending => {
                         self.conn.handle_blocked(now);
@@ -430,6 +462,7 @@ where
                     }
                 }
             }
+            self.queued = 0;
             self.drained = self.ended.is_some() || !self.fill(now);
             if self.drained {
                 return turn > 0;
@@ -438,27 +471,28 @@ where
         true
     }
 
-    /// Queues a batch of what the engine wants to send.
+    /// Queues what the engine wants to send, as far as it makes one batch.
     fn fill(&mut self, now: Instant) -> bool {
-        let mut sent = 0;
-        while sent < BATCH {
+        let before = self.queued;
+        self.gathered = 0;
+        while self.queued < BATCH {
             // The lock is given back for blobs that are made on the fly: that is the user's code,
             // and may take its time.
-            let Some(later) = self.fill_from_memory(now, &mut sent) else { break };
+            let Some(later) = self.fill_from_memory(now) else { break };
             self.pieces.read(later, &mut self.socket);
         }
-        self.retry |= sent > 0;
-        sent > 0
+        self.retry |= self.queued > before;
+        self.queued > before
     }
 
     /// The part for which the hub is needed, up to the first piece that has to be made.
-    fn fill_from_memory(&mut self, now: Instant, sent: &mut usize) -> Option<Later<S::Blob>> {
+    fn fill_from_memory(&mut self, now: Instant) -> Option<Later<S::Blob>> {
         let hub = self.server.shared.hub();
-        while *sent < BATCH {
+        while self.queued < BATCH {
             let transmit = self.conn.poll_transmit(now, &hub)?;
             let count = transmit.head.len() + transmit.body.len();
             let later = self.pieces.send(&transmit, &mut self.socket);
-            *sent += count + transmit::OVERHEAD;
+            self.queued += count + transmit::OVERHEAD;
             if let Err(error) = self.conn.advance(now, count) {
                 log::error!("{}: {error}", self.peer);
                 return later;
@@ -559,7 +593,8 @@ where
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.slim_at.is_none() && (self.socket.is_grown() || self.running.is_some()) {
+        let grown = self.socket.is_grown() || self.place.is_some() || self.running.is_some();
+        if self.slim_at.is_none() && grown {
             self.slim_at = Some(now + SLIM_AFTER);
         }
         let deadlines = match self.ended {
@@ -606,6 +641,7 @@ where
     /// Gives back what something large has left behind.
     fn slim(&mut self) {
         self.socket.slim();
+        self.place = None;
         if self.handles.is_empty() {
             self.running.take_if(|running| running.is_empty());
             self.handles = Vec::new();

@@ -26,7 +26,7 @@ pub struct HeapBuffer(Vec<u8>);
 
 impl HeapBuffer {
     /// What an idle buffer may keep, so that small messages do not allocate anew.
-    const KEPT: usize = 256;
+    const KEPT: usize = 1 << 10;
     /// The first allocation.
     const SMALLEST: usize = 128;
 }
