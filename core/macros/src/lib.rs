@@ -2,6 +2,7 @@
 //! it.
 
 mod check;
+mod client;
 mod expand;
 mod join;
 mod method;

@@ -1,6 +1,7 @@
 //! `#[wslink::service]`: an `impl` block taken apart into methods, topics and hooks.
 
 use crate::check::Mistakes;
+use crate::client::{self, Client};
 use crate::expand;
 use crate::method::{Method, take};
 use crate::topic::Topic;
@@ -78,7 +79,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     let mut mistakes = Mistakes::default();
-    let options = mistakes.keep(syn::parse2::<Options>(options));
+    let options = mistakes.keep(syn::parse2::<Options>(options)).unwrap_or_default();
     if let Some((path, _)) = &item.trait_ {
         mistakes.push(Error::new_spanned(
             path,
@@ -89,31 +90,52 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let (methods, topics, hooks) = read_items(&mut item, &mut mistakes);
     check_unique("method", methods.iter().map(|it| (&it.name, &it.ident)), &mut mistakes);
     check_unique("topic", topics.iter().map(|it| (&it.name, &it.ident)), &mut mistakes);
+    if options.client.is_some() {
+        client::check(&methods, &topics, &item.generics, &mut mistakes);
+    }
     if let Some(error) = mistakes.into_error() {
         let error = error.into_compile_error();
         return quote!(#item #error);
     }
-    let blob = options.and_then(|options| options.blob);
-    expand::service(&Service { item, blob, methods, topics, hooks })
+    let Options { blob, client } = options;
+    let service = Service { item, blob, methods, topics, hooks };
+    let client = client.map(|client| client::expand(&client, &service));
+    let service = expand::service(&service);
+    quote!(#service #client)
 }
 
 /// What stands in `#[wslink::service(..)]`.
+#[derive(Default)]
 struct Options {
     blob: Option<Type>,
+    client: Option<Client>,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut it = Self { blob: None };
+        let mut it = Self::default();
         while !input.is_empty() {
             let option: Ident = input.parse()?;
-            if option != "blob" {
-                let message = format!("unknown option `{option}`; there is: blob = Type");
+            if option != "blob" && option != "client" {
+                let message = format!(
+                    "unknown option `{option}`; there are: blob = Type, client = pub NameOfAClient"
+                );
+                return Err(Error::new_spanned(&option, message));
+            }
+            if !input.peek(Token![=]) {
+                let message =
+                    "what it is stands behind a `=`: blob = Type, client = pub NameOfAClient";
                 return Err(Error::new_spanned(&option, message));
             }
             input.parse::<Token![=]>()?;
-            if it.blob.replace(input.parse()?).is_some() {
-                return Err(Error::new_spanned(&option, "`blob` is given twice"));
+            let again = if option == "blob" {
+                it.blob.replace(input.parse()?).is_some()
+            } else {
+                it.client.replace(input.parse()?).is_some()
+            };
+            if again {
+                let message = format!("`{option}` is given twice");
+                return Err(Error::new_spanned(&option, message));
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;

@@ -13,6 +13,11 @@ use syn::{Attribute, Error, Ident, LitInt, LitStr, Token, Type, Visibility, pare
 pub(crate) struct Topic {
     pub(crate) ident: Ident,
     pub(crate) name: LitStr,
+    /// What is published.
+    pub(crate) ty: Type,
+    pub(crate) doc: String,
+    /// The policy, if one is given.
+    pub(crate) policy: Option<TokenStream>,
     /// The constant as it will stand in the impl.
     pub(crate) item: TokenStream,
 }
@@ -46,16 +51,18 @@ impl Topic {
             ));
         };
         let Options { name, policy, retained } = options;
-        let policy = policy.map(|policy| quote!(.with_policy(#policy)));
+        let with_policy = policy.as_ref().map(|policy| quote!(.with_policy(#policy)));
         let retained = retained.then(|| quote!(.retained()));
         let new = quote_spanned!(name.span()=> ::wslink::Topic::new(#name));
         let doc = text::doc(&attrs);
-        let doc = (!doc.is_empty()).then(|| quote!(.with_doc(#doc)));
-        let value = text::written(value);
+        let with_doc = (!doc.is_empty()).then(|| quote!(.with_doc(#doc)));
+        let written = text::written(value);
+        let published = value.clone();
         let item = quote! {
-            #(#attrs)* #vis const #ident: #ty = #new #doc.with_type(#value) #policy #retained;
+            #(#attrs)* #vis const #ident: #ty =
+                #new #with_doc.with_type(#written) #with_policy #retained;
         };
-        Ok(Self { ident, name, item })
+        Ok(Self { ident, name, ty: published, doc, policy, item })
     }
 }
 

@@ -2,11 +2,13 @@
 //! the server's.
 
 mod answer;
+mod caller;
 mod event;
 mod outbound;
 mod receive;
 mod requests;
 
+pub use caller::{Argument, Asked, Caller, Reply, Subscriber, TypedCall};
 pub use event::{CallError, Event, Failure, Outcome, Unreadable};
 
 use crate::connection::inbound::Inbound;

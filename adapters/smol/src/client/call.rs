@@ -108,21 +108,14 @@ impl<'a> Call<'a> {
     /// # Errors
     /// See [`Error`]. While too many calls are under way this waits until one more may be.
     pub async fn send<T: DeserializeOwned + Send + 'static>(mut self) -> Result<T, Error> {
-        let taken: Taken<T> = loop {
-            let bell = self.handle.shared.listener();
-            match self.ask() {
-                Some(taken) => break taken?,
-                None => bell.await,
-            }
-        };
-        let Taken { answer, call, connection } = taken;
-        // They are in the message now.
-        self.args.clear();
-        let mut guard = Waiting { handle: &self.handle, connection, call, waits: true };
-        let result = answer.recv().await;
-        guard.waits = false;
-        // The sender is dropped without an answer only if the driver is.
-        result.unwrap_or(Err(Error::Lost { may_have_run: true }))
+        let handle = Arc::clone(&self.handle);
+        answer(&handle, || {
+            let taken = self.ask()?;
+            // They are in the message now.
+            self.args.clear();
+            Some(taken)
+        })
+        .await
     }
 
     /// As [`send`](Self::send), for an answer that is binary data: writes it, and gives the number
@@ -156,6 +149,26 @@ impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("method", &self.method).finish_non_exhaustive()
     }
+}
+
+/// Makes a call as soon as there is room for it, and waits for its end.
+pub(super) async fn answer<T>(
+    handle: &Handle,
+    mut ask: impl FnMut() -> Option<Result<Taken<T>, Error>>,
+) -> Result<T, Error> {
+    let taken = loop {
+        let bell = handle.shared.listener();
+        match ask() {
+            Some(taken) => break taken?,
+            None => bell.await,
+        }
+    };
+    let Taken { answer, call, connection } = taken;
+    let mut guard = Waiting { handle, connection, call, waits: true };
+    let result = answer.recv().await;
+    guard.waits = false;
+    // The sender is dropped without an answer only if the driver is.
+    result.unwrap_or(Err(Error::Lost { may_have_run: true }))
 }
 
 /// Cancels a call that nobody waits for.

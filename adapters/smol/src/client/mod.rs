@@ -39,6 +39,7 @@ mod shared;
 #[cfg(feature = "tls")]
 mod tls;
 mod topic;
+mod typed;
 mod value;
 
 pub use call::Call;

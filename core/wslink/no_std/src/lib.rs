@@ -7,7 +7,7 @@
 pub mod client;
 
 use core::cell::Cell;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wslink::{Attachment, Binary, Call, Cx, Publications, PublishError, RpcError, Service, Topic};
 
 /// Bytes in flash.
@@ -26,13 +26,13 @@ pub trait Timer {
     fn after(&self, milliseconds: u32) -> impl Future<Output = ()>;
 }
 
-/// Samples.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Trace {
+/// Samples: their key on the side that attaches them, their bytes on the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace<S> {
     /// Samples in a second.
     pub rate: u32,
     /// The samples.
-    pub samples: Attachment,
+    pub samples: S,
 }
 
 /// Why there are no samples.
@@ -55,11 +55,11 @@ impl From<ScopeError> for RpcError {
 
 static RAMP: [u8; 4] = [0, 1, 2, 3];
 
-#[wslink::service(blob = Flash)]
+#[wslink::service(blob = Flash, client = pub ScopeClient)]
 impl<T: Timer> Scope<T> {
     /// A screen.
     #[topic("scope.trace", keep_latest, retained)]
-    pub const TRACE: Topic<Trace>;
+    pub const TRACE: Topic<Trace<Attachment>>;
 
     /// A scope with a gain of 1.
     pub const fn new(timer: T) -> Self {
@@ -73,7 +73,7 @@ impl<T: Timer> Scope<T> {
         cx: Cx<'_, Flash>,
         samples: u32,
         #[rpc(default)] trigger: Option<f32>,
-    ) -> Result<Trace, ScopeError> {
+    ) -> Result<Trace<Attachment>, ScopeError> {
         self.timer.after(if trigger.is_some() { 10 } else { 0 }).await;
         let samples = RAMP.get(..samples as usize).ok_or(ScopeError::TooMany)?;
         let samples = cx.attach(samples).map_err(|_| ScopeError::NoRoom)?;
@@ -110,7 +110,7 @@ impl<T: Timer> Scope<T> {
 #[derive(Debug, Default)]
 pub struct Lamp(Cell<bool>);
 
-#[wslink::service(blob = Flash)]
+#[wslink::service(blob = Flash, client = pub LampClient)]
 impl Lamp {
     /// Whether the lamp was on.
     #[rpc("lamp.switch")]

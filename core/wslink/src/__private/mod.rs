@@ -6,8 +6,10 @@ pub use lists::{Joined, Lists, declares, no_clash};
 
 use core::fmt::Display;
 use serde::Deserialize;
+pub use serde::ser::SerializeMap;
 pub use serde::{Serialize, Serializer};
-use wslink_core::{Params, RpcError, code};
+use wslink_core::client::{self, Caller, Reply, Subscriber, TypedCall};
+use wslink_core::{Params, Policy, RpcError, code};
 
 /// A type to which what clients give can be turned.
 #[diagnostic::on_unimplemented(
@@ -60,6 +62,33 @@ pub fn optional<'a, T: Argument<'a>>(
 #[inline(always)]
 pub fn serialize<T: Answer, S: Serializer>(reply: &T, serializer: S) -> Result<S::Ok, S::Error> {
     reply.serialize(serializer)
+}
+
+/// An argument of a client.
+#[inline(always)]
+pub const fn given<T: client::Argument>(value: T) -> T {
+    value
+}
+
+/// A call of a client.
+#[inline(always)]
+pub const fn ask<'a, C: Caller, A, K, T: Reply>(
+    caller: &'a C,
+    method: &'static str,
+    args: A,
+    kwargs: K,
+) -> TypedCall<'a, C, A, K, T> {
+    TypedCall::new(caller, method, args, kwargs)
+}
+
+/// A subscription of a client.
+#[inline(always)]
+pub fn subscribe<C: Subscriber, T: Reply>(
+    caller: &C,
+    topic: &'static str,
+    policy: Policy,
+) -> C::Subscription<T> {
+    caller.subscribe(topic, policy)
 }
 
 /// What a call of a method is answered that is not in the list; the engine does so itself.
