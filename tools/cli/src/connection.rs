@@ -42,10 +42,10 @@ pub(crate) async fn with_client<T>(
         // What the work was told by it comes first.
         future::yield_now().await;
         match end {
-            Ok(()) => Err(Fault::new(Exit::Lost, "the connection was lost")),
+            Ok(()) => Err(lost("the connection was lost")),
             // There was one before.
             Err(ConnectError::Closed(reason)) => {
-                Err(Fault::new(Exit::Lost, format!("the connection was lost: {}", why(&reason))))
+                Err(lost(format!("the connection was lost: {}", why(&reason))))
             }
             Err(error) => Err(no_connection(url, error)),
         }
@@ -228,15 +228,21 @@ fn why(reason: &CloseReason) -> String {
     }
 }
 
+/// There is no connection any more.
+pub(crate) fn lost(text: impl Into<String>) -> Fault {
+    Fault::new(Exit::Lost, text).hint("the server is gone, or hangs; it can be tried again")
+}
+
 /// Why a call gave no result.
 pub(crate) fn no_answer(method: &str, error: &Error) -> Fault {
     match error {
         Error::Server(error) => answered(method, error),
         Error::Deadline => Fault::new(Exit::Lost, format!("{method}: {error}"))
             .hint("it may still be running; see --timeout"),
-        Error::NotConnected | Error::Lost { .. } => {
-            Fault::new(Exit::Lost, format!("{method}: {error}"))
-        }
+        Error::Lost { may_have_run: true } => lost(format!("{method}: {error}")).hint(
+            "the server is gone, or hangs; look whether it has run before it is called again",
+        ),
+        Error::NotConnected | Error::Lost { .. } => lost(format!("{method}: {error}")),
         _ => Fault::new(Exit::Foreign, format!("{method}: {error}")),
     }
 }

@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use serde_json::{Map, Number, Value, json};
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use wslink_smol::client::{self, ServerError};
 use wslink_testkit::{Kept, Val};
@@ -77,6 +77,25 @@ pub(crate) fn error(error: &ServerError) -> Value {
     object
 }
 
+/// Writes a file whole or not at all: whoever finds it there finds all of it.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Pipes and devices are written to as they are, and links are followed.
+    let path = match fs::canonicalize(path) {
+        Ok(path) if !path.is_file() => return fs::write(path, bytes),
+        Ok(path) => path,
+        Err(_) => path.to_owned(),
+    };
+    let mut part = path.clone().into_os_string();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(part);
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, &path));
+    if written.is_err() {
+        // It may not even be there.
+        _ = fs::remove_file(&part);
+    }
+    written
+}
+
 /// Where the binary data of a message goes.
 pub(crate) struct Files {
     path: Option<PathBuf>,
@@ -102,7 +121,7 @@ impl Files {
         let number = self.count;
         self.count += 1;
         if path == Path::new("-") {
-            let mut out = std::io::stdout().lock();
+            let mut out = io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush()).map_err(Fault::stdout)?;
             return Ok(binary(bytes));
         }
@@ -111,7 +130,7 @@ impl Files {
             name.push(format!(".{number}"));
         }
         let path = PathBuf::from(name);
-        fs::write(&path, bytes).map_err(|error| Fault::file(&path, error))?;
+        write(&path, bytes).map_err(|error| Fault::file(&path, error))?;
         Ok(json!({ "$bin": bytes.len(), "file": path.to_string_lossy() }))
     }
 }

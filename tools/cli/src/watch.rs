@@ -1,7 +1,7 @@
 //! `wslink watch`.
 
 use crate::args::{Global, Watch};
-use crate::connection::{seconds, with_client};
+use crate::connection::{lost, seconds, with_client};
 use crate::fault::{Exit, Fault};
 use crate::json::{self, Files};
 use crate::template::Template;
@@ -78,7 +78,7 @@ async fn watch(
                     rates.print(global, show.start)?;
                 }
             }
-            Some(None) => return Err(Fault::new(Exit::Lost, "the connection was lost")),
+            Some(None) => return Err(lost("the connection was lost")),
             Some(Some(Ok(publication))) => {
                 match &mut rates {
                     Some(rates) => rates.count(&publication.topic),

@@ -1,4 +1,5 @@
-//! The firmware in QEMU: by hand, and with the stock clients, Chromium and our own client against it.
+//! The firmware in QEMU: by hand, and with the stock clients, Chromium, our own client and the command
+//! against it.
 
 use crate::firmware::{LM3S6965, RAM_AT};
 use crate::tools::{Outcome, Run, cargo, root, target_dir};
@@ -28,8 +29,8 @@ pub(crate) fn run() -> Outcome {
     Run::new("sh").arg(LM3S6965.directory().join("qemu.sh")).arg(built.elf).run()
 }
 
-/// Runs the stock clients, the page in Chromium and the view in a terminal against the firmware in
-/// QEMU.
+/// Runs the stock clients, the page in Chromium, the view in a terminal, and the client and the
+/// command against the firmware in QEMU.
 pub(crate) fn test() -> Outcome {
     let built = LM3S6965.build()?;
     qemu()?;
@@ -58,7 +59,13 @@ pub(crate) fn test() -> Outcome {
     let view = cargo(["test", "--package", "scope-view", "--", "--ignored"])
         .env("WSLINK_DEVICE", &device)
         .run();
-    outcome.and(view)
+    // The list of `cargo xtask upstream`; it resets the chip.
+    let list = cargo(["test", "--package", "wslink-cli", "--test", "servers", "--"])
+        .args(["--ignored", "device", "--nocapture"])
+        .env("WSLINK_DEVICE", &device)
+        .env("WSLINK_QMP", emulator.monitor.to_string())
+        .run();
+    outcome.and(view).and(list)
 }
 
 /// Has a session with the firmware that logs, and compares what it has logged.

@@ -29,13 +29,15 @@ usage: cargo xtask <what>
   stock                    Kitware's JavaScript clients against the instrument, and through
                            `wslink proxy` against its Python servers
   browser                  the browser module in Node, the page in Chromium
-  upstream                 the client and the command against upstream's Python servers
+  upstream                 the client and the command against upstream's Python servers, and against
+                           the instrument
   proxy                    the instrument behind nginx, as docs/proxy.md says
   autobahn                 the Autobahn suite against the RFC 6455 layer of each adapter
   tap                      the embassy adapter on a TAP device, against the TCP of Linux
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
                            in QEMU, at port 18080
-  device                   the first in QEMU, with the stock clients, Chromium and scope-view against it
+  device                   the first in QEMU, with the stock clients, Chromium, scope-view, and the
+                           client and the command against it
   device-log               what the first one logs by defmt during a session, in QEMU
   speed                    what wslink costs there beside a bare WebSocket; not a part of `test`,
                            since a busy machine changes it
@@ -156,11 +158,11 @@ fn test() -> Outcome {
 
 fn upstream() -> Outcome {
     system::python_venv()?;
-    // The first makes the virtual environments.
-    for package in ["wslink-smol", "wslink-cli"] {
-        cargo(["test", "--package", package, "--test", "upstream", "--", "--ignored"]).run()?;
-    }
-    Ok(())
+    cargo(["build", "--package", "instrument"]).run()?;
+    // What a server lacks of the list is printed.
+    cargo(["test", "--package", "wslink-cli", "--test", "servers", "--"])
+        .args(["--ignored", "--skip", "device", "--nocapture"])
+        .run()
 }
 
 fn fmt() -> Outcome {
