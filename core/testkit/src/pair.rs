@@ -27,6 +27,8 @@ pub struct Options {
     pub secret: String,
     /// Whether buffers are there as a whole from the start, as on a device.
     pub fixed_buffers: bool,
+    /// Whether servers ask for events only behind what they write, as some adapters do.
+    pub late_events: bool,
     /// Whether the phases of both ends are held against each other after each [`Pair::run`].
     pub check_phases: bool,
     /// Whether clients panic at frames that no client of their dialect can read.
@@ -42,6 +44,7 @@ impl Options {
             hub: HubLimits::desktop(),
             secret: "wslink-secret".to_owned(),
             fixed_buffers: false,
+            late_events: false,
             check_phases: true,
             check_frames: true,
         }
@@ -132,7 +135,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
                 Ok(connection) => connection,
                 Err(error) => panic!("no connection with these limits: {error}"),
             };
-        let server = ServerEnd::new(
+        let mut server = ServerEnd::new(
             connection,
             peer,
             self.secret.clone(),
@@ -141,6 +144,7 @@ impl<S: Service<Blob: Send> + 'static> Pair<S> {
             config.limits.attachments.into(),
             self.clock.clone(),
         );
+        server.late_events = self.options.late_events;
         let client = ClientEnd::new(dialect, self.options.check_frames);
         self.ends.push(End { server, client, link: Link::new(), ended: false, frames: Vec::new() });
         if number > 0 {

@@ -119,6 +119,8 @@ pub(crate) struct ServerEnd<S: Service> {
     calls: u32,
     opened: bool,
     over: bool,
+    /// Events are asked for behind what is written only.
+    pub(crate) late_events: bool,
     under_way: Option<Frame>,
     /// Frames that it has received, and that are not looked at yet because there is no room.
     pub(crate) waiting: VecDeque<Up>,
@@ -154,6 +156,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             calls: 0,
             opened: false,
             over: false,
+            late_events: false,
             under_way: None,
             waiting: VecDeque::new(),
         }
@@ -183,7 +186,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         let mut moved = self.read(scene);
         moved |= self.judge(scene);
         moved |= self.work(scene);
-        moved |= self.events(scene);
+        moved |= !self.late_events && self.events(scene);
         moved |= self.write(scene);
         moved | self.events(scene)
     }
@@ -198,7 +201,9 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             }
             let again = self.connection.poll_timeout();
             assert!(again.is_none_or(|at| at > now), "a deadline that does not pass: {again:?}");
-            self.events(scene);
+            if !self.late_events {
+                self.events(scene);
+            }
         }
     }
 

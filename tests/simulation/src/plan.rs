@@ -16,6 +16,8 @@ pub(crate) struct Plan {
 pub(crate) struct Setting {
     /// The limits of a device with fixed buffers, or those of a desktop.
     pub(crate) device: bool,
+    /// The server's adapter asks for events behind what it writes only.
+    pub(crate) late_events: bool,
     /// Calls side by side.
     pub(crate) calls: u16,
     /// Bytes of each connection's transmit buffer.
@@ -95,9 +97,11 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
 fn setting() -> impl Strategy<Value = Setting> {
     let hub = (400_u32..6000, 1_u16..20);
     let ping = prop::option::of(200_u16..20_000);
-    (any::<bool>(), 1_u16..6, 400_u32..4000, 0_u32..1487, hub, ping).prop_map(
-        |(device, calls, transmit, less, hub, ping)| Setting {
+    let kind = (any::<bool>(), any::<bool>());
+    (kind, 1_u16..6, 400_u32..4000, 0_u32..1487, hub, ping).prop_map(
+        |((device, late_events), calls, transmit, less, hub, ping)| Setting {
             device,
+            late_events,
             calls,
             transmit,
             // Large ones make short transcripts.
@@ -122,7 +126,9 @@ fn step() -> impl Strategy<Value = Step> {
         12 => work.prop_map(|(client, brief, size, delay, end, token)| Step::Work {
             client, brief, size, delay, end, token,
         }),
-        4 => (client(), size()).prop_map(|(client, size)| Step::Take { client, size }),
+        // Sizes around the limit of a message, too.
+        4 => (client(), prop_oneof![8 => size(), 1 => 1011_u16..1015, 1 => 3999_u16..4003])
+            .prop_map(|(client, size)| Step::Take { client, size }),
         2 => (client(), 0_u8..4).prop_map(|(client, token)| Step::Cancel { client, token }),
         1 => (client(), any::<bool>()).prop_map(|(client, known)| Step::Wrong { client, known }),
         2 => (client(), any::<u8>(), prop::option::of(1_u8..40), prop::bool::weighted(0.7))

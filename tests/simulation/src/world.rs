@@ -5,7 +5,7 @@ use crate::plan::{Fault, Plan, Setting, Step};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use wslink_core::wire::Dialect;
-use wslink_core::{Audience, CloseCode, Deadlines, PeerId, Phase};
+use wslink_core::{Audience, CloseCode, Deadlines, Limits, PeerId, Phase};
 use wslink_testkit::{Client, Clock, Cut, Failure, Frame, Options, Pair, Received, Val, val};
 
 const MOST_CLIENTS: usize = 6;
@@ -55,6 +55,7 @@ struct World {
     pair: Pair<Lab>,
     guests: Vec<Guest>,
     tags: u32,
+    limits: Limits,
     pings: bool,
 }
 
@@ -71,9 +72,11 @@ macro_rules! hold {
 pub(crate) fn play(plan: &Plan) -> Checked {
     let clock = Clock::new();
     let lab = Lab::new(clock.clone());
-    let pair = Pair::with(lab, clock, options(&plan.setting));
+    let options = options(&plan.setting);
+    let limits = options.config.limits;
+    let pair = Pair::with(lab, clock, options);
     let pings = plan.setting.ping.is_some();
-    let mut world = World { pair, guests: Vec::new(), tags: 0, pings };
+    let mut world = World { pair, guests: Vec::new(), tags: 0, limits, pings };
     let outcome = world.play(&plan.steps);
     outcome.map_err(|broken| format!("{broken}\n{}", world.pair.transcript()))
 }
@@ -92,6 +95,7 @@ fn options(setting: &Setting) -> Options {
         limits.ahead = 500;
     }
     (options.hub.bytes, options.hub.publications) = setting.hub;
+    options.late_events = setting.late_events;
     let mut deadlines = Deadlines::standard();
     deadlines.ping = setting.ping.map(|ms| Duration::from_millis(ms.into()));
     deadlines.call = Some(Duration::from_secs(5));
@@ -153,7 +157,10 @@ impl World {
             Step::Take { client, size } => {
                 let data = bytes(self.tags, u32::from(*size));
                 let rest = Val::Seq(vec![Val::Bin(data)]);
-                self.call(*client, "lab.take", rest, None, Expects::Taken(u32::from(*size)));
+                let size = u32::from(*size);
+                let fits = size <= self.limits.message;
+                let expects = if fits { Expects::Taken(size) } else { Expects::Error };
+                self.call(*client, "lab.take", rest, None, expects);
             }
             Step::Cancel { client, token } => {
                 self.builtin(*client, "wslink.cancel", val!([(*token)]));
@@ -315,6 +322,8 @@ impl World {
     fn look(&mut self) -> Checked {
         let log = self.pair.service().log();
         for (number, guest) in self.guests.iter_mut().enumerate() {
+            let (running, most) = (self.pair.running(guest.client), self.limits.calls.into());
+            hold!(running <= most, "client {number}: {running} calls at once, of {most}");
             let peer = self.pair.peer(guest.client);
             let received = self.pair.received(guest.client);
             for message in &received[guest.looked..] {
