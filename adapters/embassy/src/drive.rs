@@ -243,7 +243,7 @@ where
         if is_ending(conn.phase()) {
             return None;
         }
-        let (front, free) = buffer.split_at_mut(end);
+        let (front, free) = buffer.split_at_mut_checked(end).unwrap_or_default();
         let payload = front.get_mut(payload).unwrap_or_default();
         let frame = match opcode {
             OpCode::Text => Frame::Text { fin, payload },

@@ -418,7 +418,7 @@ pub(crate) fn text_of_close(reason: &str) -> &[u8] {
     while !reason.is_char_boundary(most) {
         most -= 1;
     }
-    &reason.as_bytes()[..most]
+    reason.as_bytes().get(..most).unwrap_or_default()
 }
 
 /// The step of a 1.x message: the header of an attachment, its content, or the text.

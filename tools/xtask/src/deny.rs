@@ -3,17 +3,18 @@
 use std::process::Command;
 
 use crate::{
-    bench, fuzz,
+    bench, fuzz, panics,
     tools::{Outcome, cargo, root},
 };
 
 /// Each workspace has dependencies of its own.
-const MANIFESTS: [&str; 6] = [
+const MANIFESTS: [&str; 7] = [
     "Cargo.toml",
     "tests/device-log/Cargo.toml",
     "examples/firmware-lm3s6965/Cargo.toml",
     "examples/firmware-rp2040/Cargo.toml",
     fuzz::MANIFEST,
+    panics::MANIFEST,
     bench::MANIFEST,
 ];
 

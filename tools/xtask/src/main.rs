@@ -7,6 +7,7 @@ mod device;
 mod firmware;
 mod fuzz;
 mod node;
+mod panics;
 mod proxy;
 mod system;
 mod tap;
@@ -36,6 +37,8 @@ usage: cargo xtask <what>
   tap                      the embassy adapter on a TAP device, against the TCP of Linux
   firmware [--run]         the scope on a Cortex-M3 and on an RP2040: what it takes; or the first
                            in QEMU, at port 18080
+  panics                   where the first one can panic, against the list in tests/panics/left.txt;
+                           not a part of test, since each toolchain finds others to be impossible
   device                   the first in QEMU, with the stock clients, Chromium, scope-view, and the
                            client and the command against it
   device-log               what the first one logs by defmt during a session, in QEMU
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         ["tap"] => tap::run(),
         ["firmware"] => firmware::check(),
         ["firmware", "--run"] => device::run(),
+        ["panics"] => panics::run(),
         ["device"] => device::test(),
         ["device-log"] => device::log(),
         ["speed"] => device::speed(),
@@ -169,7 +173,7 @@ fn fmt() -> Outcome {
     cargo(["fmt", "--all", "--check"]).run()?;
     // Workspaces of their own, so `--all` leaves them out.
     firmware::fmt()?;
-    for manifest in [bench::MANIFEST, device::LOG_MANIFEST, fuzz::MANIFEST] {
+    for manifest in [bench::MANIFEST, device::LOG_MANIFEST, fuzz::MANIFEST, panics::MANIFEST] {
         cargo(["fmt", "--check", "--manifest-path", manifest]).run()?;
     }
     Ok(())
@@ -185,6 +189,7 @@ fn lint() -> Outcome {
         .arg(target_dir().join("device-log"))
         .args(["--", "-Dwarnings"])
         .run()?;
+    panics::lint()?;
     firmware::lint()
 }
 
