@@ -85,6 +85,37 @@ impl Pieces {
         None
     }
 
+    /// As [`send`](Self::send), of a blob that is read as it is sent: these are its next bytes. Gives
+    /// back how many of the frame were sent with them.
+    #[cfg(feature = "client")]
+    pub(crate) fn send_read<B, T>(
+        &mut self,
+        transmit: &Transmit<'_, B>,
+        bytes: Bytes,
+        to: &mut Socket<T>,
+    ) -> usize
+    where
+        B: Blob,
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Transmit { opcode, fin, len, taken, head, .. } = *transmit;
+        let count = head.len() + bytes.len();
+        let complete = taken + count >= len;
+        self.gathered.extend_from_slice(head);
+        if bytes.len() < SHARED {
+            self.gathered.extend_from_slice(&bytes);
+            self.end(complete.then_some(End { opcode, fin }), to);
+            return count;
+        }
+        if !self.gathered.is_empty() {
+            let payload = core::mem::take(&mut self.gathered);
+            self.queue(opcode, false, payload.into(), to);
+        }
+        self.queue(opcode, fin && complete, bytes, to);
+        self.started = !complete;
+        count
+    }
+
     /// Has a piece of a blob made, and queues its frame if it is complete.
     pub(crate) fn read<B, T>(&mut self, later: Later<B>, to: &mut Socket<T>)
     where

@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use futures_util::StreamExt as _;
 use smol::Task;
+use smol::io::AsyncWriteExt as _;
 use wslink_core::wire::Dialect;
 use wslink_core::{Policy, code};
 use wslink_smol::Client;
@@ -116,7 +117,7 @@ fn up_from_a_reader_and_down_to_a_writer() {
             let bytes = pattern(3 << 20);
             let (up, down) = (Progress::default(), Progress::default());
             let call = client.call("bench.digest").progress(&up);
-            let call = call.reader(bytes.as_slice(), 3 << 20).await.unwrap();
+            let call = call.reader(smol::io::Cursor::new(bytes.clone()), 3 << 20);
             let changed = up.changed();
             let (sum, ()) = smol::future::zip(call.send(), changed).await;
             assert_eq!(sum, Ok((bytes.len(), digest(&bytes))));
@@ -134,8 +135,33 @@ fn up_from_a_reader_and_down_to_a_writer() {
                 _ => assert_eq!((received, all), (0, 0)),
             }
 
-            let short = client.call("bench.digest").reader(bytes.as_slice(), 100).await;
-            assert_eq!(short.unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
+            // By keyword, a few bytes at a time, with others beside it; and not to its end.
+            let pipe = smol::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let end = pipe.local_addr().unwrap();
+            let mut writer = smol::net::TcpStream::connect(end).await.unwrap();
+            let (reader, _) = pipe.accept().await.unwrap();
+            let call = client.call("bench.digest").kwarg_reader("value", reader, 300_000);
+            let call = smol::spawn(call.send::<(usize, u64)>());
+            let write = async {
+                for piece in bytes.chunks(700) {
+                    // The end of what is wanted.
+                    if writer.write_all(piece).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let sum = client.call("bench.add").arg(1).arg(2).send::<i64>();
+            let (_, sum) = smol::future::zip(write, sum).await;
+            assert_eq!(sum, Ok(3));
+            assert_eq!(call.await, Ok((300_000, digest(&bytes[..300_000]))));
+
+            let short = smol::io::Cursor::new(bytes.clone());
+            let short = client.call("bench.digest").reader(short, (3 << 20) + 1);
+            let why = "it has 3145728 bytes instead of 3145729".to_owned();
+            assert_eq!(short.send::<Value>().await, Err(Error::Read(why)));
+            // What has begun cannot be ended otherwise.
+            assert!(client.connected().await);
+            assert_eq!(client.call("bench.add").arg(1).arg(2).send().await, Ok(3));
             drop(client);
             driver.await.unwrap();
         }

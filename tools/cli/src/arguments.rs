@@ -4,14 +4,20 @@ use crate::connection::read;
 use crate::fault::Fault;
 use bytes::Bytes;
 use serde_json::Value;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use wslink_smol::client::{Call, Client};
+
+/// How much of a file is in memory at once.
+const READ_AHEAD: usize = 256 << 10;
 
 /// What stands for an argument.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Argument {
     Json(Value),
     Binary(Bytes),
+    /// A file that is read as it is sent, and how long it is.
+    File(PathBuf, u64),
 }
 
 /// All arguments of a call.
@@ -38,28 +44,50 @@ impl Arguments {
         Ok(arguments)
     }
 
+    /// Reads all files, for those who make many calls.
+    pub(crate) fn load(mut self) -> Result<Self, Fault> {
+        let named = self.named.iter_mut().map(|(_, argument)| argument);
+        for argument in self.positional.iter_mut().chain(named) {
+            if let Argument::File(path, _) = argument {
+                *argument = Argument::Binary(read(path)?.into());
+            }
+        }
+        Ok(self)
+    }
+
     /// A call with them.
-    pub(crate) fn call<'a>(&'a self, client: &Client, method: &'a str) -> Call<'a> {
+    pub(crate) fn call<'a>(&'a self, client: &Client, method: &'a str) -> Result<Call<'a>, Fault> {
         let mut call = client.call(method);
         for argument in &self.positional {
             call = match argument {
                 Argument::Json(value) => call.arg(value),
                 Argument::Binary(bytes) => call.binary(bytes.clone()),
+                Argument::File(path, len) => call.reader(open(path)?, *len),
             };
         }
         for (name, argument) in &self.named {
             call = match argument {
                 Argument::Json(value) => call.kwarg(name, value),
                 Argument::Binary(bytes) => call.kwarg_binary(name, bytes.clone()),
+                Argument::File(path, len) => call.kwarg_reader(name, open(path)?, *len),
             };
         }
-        call
+        Ok(call)
     }
+}
+
+fn open(path: &Path) -> Result<smol::Unblock<File>, Fault> {
+    let file = File::open(path).map_err(|error| Fault::file(path, error))?;
+    Ok(smol::Unblock::with_capacity(READ_AHEAD, file))
 }
 
 fn argument(word: &str) -> Result<Argument, Fault> {
     Ok(match word.strip_prefix('@') {
-        Some(path) => Argument::Binary(read(Path::new(path))?.into()),
+        // Of a pipe it is not known how long it is.
+        Some(path) => match std::fs::metadata(path) {
+            Ok(about) if about.is_file() => Argument::File(path.into(), about.len()),
+            _ => Argument::Binary(read(Path::new(path))?.into()),
+        },
         None => {
             let json = serde_json::from_str(word);
             Argument::Json(json.unwrap_or_else(|_| Value::String(word.to_owned())))

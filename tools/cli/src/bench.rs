@@ -25,7 +25,7 @@ const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 100.0];
 const BAR: u64 = 40;
 
 pub(crate) async fn run(global: &Global, options: Bench) -> Result<(), Fault> {
-    let arguments = Arguments::parse(&options.arguments)?;
+    let arguments = Arguments::parse(&options.arguments)?.load()?;
     let duration = seconds(options.duration)?;
     let settings = options.connection.options(false)?;
     let measured = with_client(&options.url, settings, async |client| {
@@ -62,7 +62,7 @@ async fn measure(
 ) -> Result<Measured, Fault> {
     let method = options.method.as_str();
     for _ in 0..options.warm_up {
-        let warm = arguments.call(client, method).send::<Value>().await;
+        let warm = arguments.call(client, method)?.send::<Value>().await;
         // If the first one fails, so do all others.
         warm.map_err(|error| no_answer(method, &error))?;
     }
@@ -76,7 +76,7 @@ async fn measure(
         while left.get() > 0 && start.elapsed() < duration {
             left.set(left.get() - 1);
             let begin = Instant::now();
-            match arguments.call(client, method).send::<Value>().await {
+            match arguments.call(client, method)?.send::<Value>().await {
                 Ok(_) => {
                     let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(LONGEST);
                     latencies.borrow_mut().saturating_record(micros);

@@ -23,7 +23,7 @@ pub(crate) async fn run(global: &Global, options: Call) -> Result<(), Fault> {
     let method = options.method.as_str();
     let result: Value = with_client(&options.url, settings, async |client| {
         let progress = Progress::default();
-        let call = arguments.call(client, method).within(timeout).progress(&progress).send();
+        let call = arguments.call(client, method)?.within(timeout).progress(&progress).send();
         let call = async { call.await.map_err(|error| no_answer(method, &error)) };
         smol::future::or(call, show(method, &progress)).await
     })

@@ -239,6 +239,7 @@ pub(crate) fn no_answer(method: &str, error: &Error) -> Fault {
         Error::Server(error) => answered(method, error),
         Error::Deadline => Fault::new(Exit::Lost, format!("{method}: {error}"))
             .hint("it may still be running; see --timeout"),
+        Error::Read(_) => Fault::new(Exit::File, format!("{method}: {error}")),
         Error::Lost { may_have_run: true } => lost(format!("{method}: {error}")).hint(
             "the server is gone, or hangs; look whether it has run before it is called again",
         ),

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::progress::Progress;
 use super::shared::{Asked, Handle, Taken};
+use super::upload::{Blob, Source};
 use super::value::Binary;
 use bytes::Bytes;
 use core::fmt;
@@ -11,7 +12,7 @@ use core::time::Duration;
 use erased_serde::Serialize as Erased;
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use smol::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use std::io;
 use std::sync::Arc;
 use wslink_core::{Attachment, CallId};
@@ -23,7 +24,8 @@ pub struct Call<'a> {
     method: &'a str,
     args: Vec<Box<dyn Erased + Send + 'a>>,
     kwargs: Kwargs<'a>,
-    blobs: Vec<Bytes>,
+    blobs: Vec<Blob>,
+    readers: Vec<Source>,
     within: Option<Duration>,
     progress: Option<Progress>,
 }
@@ -31,8 +33,8 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn new(handle: Arc<Handle>, method: &'a str) -> Self {
         let kwargs = Kwargs::Named(Vec::new());
-        let (args, blobs) = (Vec::new(), Vec::new());
-        Self { handle, method, args, kwargs, blobs, within: None, progress: None }
+        let (args, blobs, readers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { handle, method, args, kwargs, blobs, readers, within: None, progress: None }
     }
 
     /// One more positional argument.
@@ -70,24 +72,31 @@ impl<'a> Call<'a> {
 
     /// Attaches binary data to the message; what it gives stands for it anywhere in an argument.
     pub fn attach(&mut self, bytes: impl Into<Bytes>) -> Attachment {
-        let index = u32::try_from(self.blobs.len()).unwrap_or(u32::MAX);
-        self.blobs.push(bytes.into());
-        Attachment::nth(index)
+        self.push(Blob::Bytes(bytes.into()))
     }
 
-    /// One more positional argument, of all that a reader has, which may be `most` bytes. They are
-    /// read before anything is sent, since a message begins with its length.
+    /// One more positional argument, of binary data: the next `len` bytes of a reader. They are read
+    /// as they are sent, so that no more than a piece of them is in memory. A message begins with its
+    /// length, so that has to be known; who does not know it reads to the end, and gives the bytes to
+    /// [`binary`](Self::binary).
     ///
-    /// # Errors
-    /// What the reader says, and [`io::ErrorKind::FileTooLarge`] if it has more.
-    pub async fn reader(self, reader: impl AsyncRead, most: u64) -> io::Result<Self> {
-        let mut bytes = Vec::new();
-        let mut reader = pin!(reader.take(most.saturating_add(1)));
-        reader.read_to_end(&mut bytes).await?;
-        if bytes.len() as u64 > most {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        Ok(self.binary(bytes))
+    /// Whoever has fewer bytes, or fails, ends the call with [`Error::Read`], and with it the
+    /// connection, since the rest of the message cannot be sent any more. While a reader has nothing
+    /// nothing else is sent either.
+    pub fn reader(mut self, reader: impl AsyncRead + Send + 'static, len: u64) -> Self {
+        let attachment = self.attach_reader(reader, len);
+        self.arg(attachment)
+    }
+
+    /// As [`reader`](Self::reader), as a keyword argument.
+    pub fn kwarg_reader(
+        mut self,
+        name: &'a str,
+        reader: impl AsyncRead + Send + 'static,
+        len: u64,
+    ) -> Self {
+        let attachment = self.attach_reader(reader, len);
+        self.kwarg(name, attachment)
     }
 
     /// Tells there how far it has come.
@@ -109,13 +118,15 @@ impl<'a> Call<'a> {
     /// See [`Error`]. While too many calls are under way this waits until one more may be.
     pub async fn send<T: DeserializeOwned + Send + 'static>(mut self) -> Result<T, Error> {
         let handle = Arc::clone(&self.handle);
-        answer(&handle, || {
+        let result = answer(&handle, || {
             let taken = self.ask()?;
             // They are in the message now.
             self.args.clear();
             Some(taken)
         })
-        .await
+        .await;
+        let failed = || self.readers.iter().find_map(Source::failure);
+        result.map_err(|error| failed().map_or(error, Error::Read))
     }
 
     /// As [`send`](Self::send), for an answer that is binary data: writes it, and gives the number
@@ -130,6 +141,19 @@ impl<'a> Call<'a> {
         writer.write_all(&bytes).await.map_err(failed)?;
         writer.flush().await.map_err(failed)?;
         Ok(bytes.len() as u64)
+    }
+
+    /// Each is in the message once: what was read is gone.
+    fn attach_reader(&mut self, reader: impl AsyncRead + Send + 'static, len: u64) -> Attachment {
+        let source = Source::new(reader, len);
+        self.readers.push(source.clone());
+        self.push(Blob::Reader(source))
+    }
+
+    fn push(&mut self, blob: Blob) -> Attachment {
+        let index = u32::try_from(self.blobs.len()).unwrap_or(u32::MAX);
+        self.blobs.push(blob);
+        Attachment::nth(index)
     }
 
     /// `None` if there is no room now.

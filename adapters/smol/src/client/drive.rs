@@ -4,6 +4,7 @@ use super::connect::{Address, Stream, connect};
 use super::error::ConnectError;
 use super::options::Options;
 use super::shared::{Engine, Greeting, Shared};
+use super::upload::{Blob, Source};
 use crate::HeapBuffer;
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Pieces};
@@ -16,7 +17,7 @@ use smol::Timer;
 use smol::future::or;
 use std::sync::Arc;
 use wslink_core::wire::Dialect;
-use wslink_core::{Buffers, CloseReason, Entropy, Frame, Instant, Phase};
+use wslink_core::{Body, Buffers, CloseReason, Entropy, Frame, Instant, Phase};
 
 /// Messages that are read, batches that are written and rounds that are made before others get
 /// their turn.
@@ -311,24 +312,51 @@ impl Connection {
                     }
                 }
             }
-            if !self.fill(shared, now) {
-                return turn > 0;
+            match self.fill(shared, now) {
+                (true, _) => {}
+                (false, None) => return turn > 0,
+                (false, Some((source, offset))) => match source.poll_fill(cx, offset) {
+                    Poll::Pending => return turn > 0,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(why)) => {
+                        // The rest of a message that has begun is missing: nothing can follow.
+                        log::debug!("not read: {why}");
+                        self.deaf = true;
+                        if let Some(engine) = &mut shared.state().engine {
+                            engine.handle_eof();
+                        }
+                        return true;
+                    }
+                },
             }
         }
         true
     }
 
-    /// Queues a batch of what the engine wants to send.
-    fn fill(&mut self, shared: &Shared, now: Instant) -> bool {
+    /// Queues a batch of what the engine wants to send. Tells whether there was something, and the
+    /// reader that has to be read before anything else can be sent, with the offset.
+    fn fill(&mut self, shared: &Shared, now: Instant) -> (bool, Option<(Source, u64)>) {
         let mut state = shared.state();
-        let Some(engine) = &mut state.engine else { return false };
-        let mut sent = 0;
+        let Some(engine) = &mut state.engine else { return (false, None) };
+        let (mut sent, mut wants) = (0, None);
         while sent < BATCH
             && let Some(transmit) = engine.poll_transmit(now)
         {
-            let count = transmit.head.len() + transmit.body.len();
-            // Blobs lie in memory: nothing has to be made.
-            _ = self.pieces.send(&transmit, &mut self.socket);
+            let count = match transmit.body {
+                Body::Blob { blob: Blob::Reader(source), offset, len } => {
+                    let Some(bytes) = source.take(offset, len) else {
+                        wants = Some((source.clone(), offset));
+                        break;
+                    };
+                    self.pieces.send_read(&transmit, bytes, &mut self.socket)
+                }
+                ref body => {
+                    let count = transmit.head.len() + body.len();
+                    // The others lie in memory: nothing has to be made.
+                    _ = self.pieces.send(&transmit, &mut self.socket);
+                    count
+                }
+            };
             sent += count + transmit::OVERHEAD;
             if let Err(error) = engine.advance(now, count) {
                 log::error!("{error}");
@@ -336,7 +364,7 @@ impl Connection {
             }
         }
         state.tell_progress();
-        sent > 0
+        (sent > 0, wants)
     }
 
     /// Whether there is something to send now.

@@ -25,6 +25,8 @@ pub enum Error {
     Deadline,
     /// The call cannot be written, or does not fit the limits.
     Call(String),
+    /// The reader of its binary data failed, or had too little. The connection was ended with it.
+    Read(String),
     /// The answer cannot be read, or not as what was asked for.
     Answer(String),
     /// The answer came, and could not be written to where it was to go.
@@ -77,7 +79,7 @@ impl Error {
     /// Whether the server may have run the call.
     pub const fn may_have_run(&self) -> bool {
         match self {
-            Self::NotConnected | Self::Call(_) => false,
+            Self::NotConnected | Self::Call(_) | Self::Read(_) => false,
             Self::Lost { may_have_run } => *may_have_run,
             Self::Server(_) | Self::Deadline | Self::Answer(_) | Self::Write(_) => true,
         }
@@ -123,6 +125,7 @@ impl Display for Error {
             Self::Server(error) => error.fmt(f),
             Self::Deadline => f.write_str("no answer in time"),
             Self::Call(why) => f.write_str(why),
+            Self::Read(why) => write!(f, "what is to be sent cannot be read: {why}"),
             Self::Answer(why) => write!(f, "the answer cannot be read: {why}"),
             Self::Write(why) => write!(f, "the answer cannot be written: {why}"),
         }

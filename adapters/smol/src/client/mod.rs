@@ -40,6 +40,7 @@ mod shared;
 mod tls;
 mod topic;
 mod typed;
+mod upload;
 mod value;
 
 pub use call::Call;

@@ -3,6 +3,7 @@
 use super::error::{Error, ServerError};
 use super::progress::Progress;
 use super::topic::{Listener, TopicError};
+use super::upload::Blob;
 use super::value::{Value, sharing};
 use crate::{Heap, HeapTable};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use std::time::Instant as StdInstant;
 use wslink_core::client::{self, CallError, Event, Failure, Outcome};
 use wslink_core::{CallId, CloseCode, CloseReason, Instant};
 
-pub(super) type Engine = client::Client<Heap<Bytes>>;
+pub(super) type Engine = client::Client<Heap<Blob>>;
 
 /// Dropped with the last that needs the connection: a client, a call, a subscription.
 pub(super) struct Handle {
@@ -204,7 +205,7 @@ impl Shared {
     pub(super) fn ask<T, A, K>(
         &self,
         asked: &Asked<'_, A, K>,
-        blobs: &mut Vec<Bytes>,
+        blobs: &mut Vec<Blob>,
     ) -> Option<Result<Taken<T>, Error>>
     where
         T: DeserializeOwned + Send + 'static,
@@ -417,7 +418,7 @@ impl State {
         &mut self,
         now: Instant,
         asked: &Asked<'_, A, K>,
-        blobs: &mut Vec<Bytes>,
+        blobs: &mut Vec<Blob>,
         waiter: Box<dyn Waiter>,
     ) -> Result<CallId, CallError> {
         let engine = self.engine.as_mut().filter(|it| it.is_open()).ok_or(CallError::NotOpen)?;
