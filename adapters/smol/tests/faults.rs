@@ -7,16 +7,17 @@
 mod common;
 
 use common::service::Bench;
-use common::{SECRET, pattern, with_bench, within};
+use common::{SECRET, options, pattern, with_bench, with_server_for, within};
 use core::net::SocketAddr;
 use core::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _};
+use smol::io::AsyncReadExt as _;
 use smol::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use wslink_core::client::Config;
 use wslink_core::wire::Dialect;
 use wslink_smol::Client;
-use wslink_smol::client::{Backoff, Binary, Error, Options, TopicError, Value};
+use wslink_smol::client::{Backoff, Binary, ConnectError, Error, Options, TopicError, Value};
 
 /// Notices within a second that nobody is there.
 fn impatient(dialect: Dialect) -> Options {
@@ -190,4 +191,81 @@ fn a_connection_that_is_cut_comes_back_to_the_same_session() {
             drop(relay);
         }
     });
+}
+
+/// Which bytes are counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Up,
+    Down,
+}
+
+/// A short conversation through a line that is cut after so many bytes of one way. Gives whether it
+/// was whole.
+async fn cut_after(server: SocketAddr, dialect: Dialect, way: Way, count: u64) -> bool {
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", front.local_addr().unwrap());
+    let line = smol::spawn(async move {
+        let (near, _) = front.accept().await.unwrap();
+        let far = TcpStream::connect(server).await.unwrap();
+        let most = |it| if it == way { count } else { u64::MAX };
+        let up = smol::io::copy(near.clone().take(most(Way::Up)), far.clone());
+        let down = smol::io::copy(far.take(most(Way::Down)), near);
+        // Whichever ends first ends both.
+        _ = smol::future::or(up, down).await;
+    });
+    let options = Options::new(SECRET).without_proxy().without_reconnect().with_dialect(dialect);
+    let conversation = async {
+        let (client, driver) = match Client::connect(&url, options).await {
+            Ok(connected) => connected,
+            Err(ConnectError::Io(_) | ConnectError::Closed(_) | ConnectError::NotAWebSocket(_)) => {
+                return false;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let driver = smol::spawn(driver);
+        let sum = client.call("bench.add").arg(1).arg(2).send::<i64>();
+        let blob = client.call("bench.blob").arg(20).send::<Binary>();
+        let digest = client.call("bench.digest").binary(pattern(20)).send::<(usize, u64)>();
+        let (sum, (blob, digest)) = smol::future::zip(sum, smol::future::zip(blob, digest)).await;
+        let lost = |error: &Error| matches!(error, Error::Lost { .. } | Error::NotConnected);
+        assert!(sum.as_ref().map_or_else(lost, |sum| *sum == 3), "{sum:?}");
+        assert!(blob.as_ref().map_or_else(lost, |blob| **blob == *pattern(20)), "{blob:?}");
+        assert!(digest.as_ref().map_or_else(lost, |(len, _)| *len == 20), "{digest:?}");
+        drop(client);
+        // What the end of a connection was is not of interest here.
+        _ = driver.await;
+        sum.is_ok() && blob.is_ok() && digest.is_ok()
+    };
+    let whole = within(Duration::from_secs(20), conversation).await;
+    drop(line);
+    whole
+}
+
+#[test]
+fn cut_at_every_byte_all_calls_end() {
+    const AT_ONCE: u64 = 64;
+    with_server_for(
+        Duration::from_secs(300),
+        Bench::default(),
+        options(),
+        |_, address| async move {
+            for dialect in [Dialect::V1, Dialect::V2] {
+                for way in [Way::Up, Way::Down] {
+                    let mut count = 0;
+                    loop {
+                        let cuts =
+                            (count..count + AT_ONCE).map(|at| cut_after(address, dialect, way, at));
+                        let whole = futures_util::future::join_all(cuts).await;
+                        // The last calls may be answered before the end of a long line.
+                        if whole.iter().all(|whole| *whole) {
+                            break;
+                        }
+                        count += AT_ONCE;
+                    }
+                    assert!((300..5000).contains(&count), "{dialect:?} {way:?}: {count} bytes");
+                }
+            }
+        },
+    );
 }
