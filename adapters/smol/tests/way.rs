@@ -95,18 +95,88 @@ fn a_proxy_that_refuses() {
     });
 }
 
+/// A proxy of SOCKS 5 (RFC 1928, 1929) for one connection, and what it was asked.
+async fn socks(login: Option<&'static [u8]>) -> (SocketAddr, Task<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = smol::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let read = async |stream: &mut TcpStream, count: usize| {
+            let mut bytes = vec![0; count];
+            stream.read_exact(&mut bytes).await.unwrap();
+            bytes
+        };
+        let offered = read(&mut stream, 2).await[1];
+        let offered = read(&mut stream, offered.into()).await;
+        let method = if login.is_some() { 2 } else { 0 };
+        assert!(offered.contains(&method), "{offered:?}");
+        stream.write_all(&[5, method]).await.unwrap();
+        if let Some(login) = login {
+            let said = read(&mut stream, login.len()).await;
+            let right = u8::from(said != login);
+            stream.write_all(&[1, right]).await.unwrap();
+            if right != 0 {
+                return said;
+            }
+        }
+        let mut asked = read(&mut stream, 5).await;
+        let rest = if asked[3] == 3 { usize::from(asked[4]) + 2 } else { 5 };
+        asked.extend(read(&mut stream, rest).await);
+        let port = u16::from_be_bytes(asked[asked.len() - 2..].try_into().unwrap());
+        let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        join(server, stream).await;
+        asked
+    });
+    (address, task)
+}
+
+#[test]
+fn through_a_proxy_of_socks() {
+    with_bench(|_, address| async move {
+        let port = address.port().to_be_bytes();
+        let url = format!("ws://localhost:{}/ws", address.port());
+        let (at, asked) = socks(None).await;
+        let through = options().with_proxy(format!("socks5h://{at}"));
+        assert_eq!(sum(&url, through).await.unwrap(), 3);
+        assert_eq!(asked.await, [b"\x05\x01\0\x03\x09localhost".as_slice(), &port].concat());
+
+        // Without the `h` the proxy is told an address.
+        let (at, asked) = socks(Some(b"\x01\x04user\x06pass:1")).await;
+        let through = options().with_proxy(format!("socks5://user:pass%3A1@{at}"));
+        let url = format!("ws://{address}/ws");
+        assert_eq!(sum(&url, through).await.unwrap(), 3);
+        assert_eq!(asked.await, [b"\x05\x01\0\x01\x7f\0\0\x01".as_slice(), &port].concat());
+
+        let (at, asked) = socks(Some(b"\x01\x04user\x05wrong")).await;
+        let through = options().with_proxy(format!("socks5://user:other@{at}"));
+        let error = sum(&url, through).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("no way through the proxy: {at}: Password auth failure, code: 1")
+        );
+        assert_eq!(asked.await, b"\x01\x04user\x05other");
+        let nobody = options().with_proxy("socks5://127.0.0.1:1");
+        let error = sum(&url, nobody).await.unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1:1: Connection refused"), "{error}");
+        let older = options().with_proxy("socks4://127.0.0.1:1");
+        let error = sum(&url, older).await.unwrap_err().to_string();
+        assert!(error.contains("socks4:// is not supported"), "{error}");
+    });
+}
+
 /// The environment of a process cannot be changed while threads run, so another one is asked.
 #[test]
 fn by_what_the_environment_says() {
     with_bench(|_, address| async move {
         let (at, asked, _task) = proxy("HTTP/1.1 200 OK\r\n\r\n").await;
-        let child = |proxy: &str, no: &str| {
+        let child = |proxy: &str, address_of_proxy: &str, no: &str| {
             let mut command = smol::process::Command::new(std::env::current_exe().unwrap());
             command.args(["--exact", "--ignored", "a_child_that_asks_the_environment"]);
             for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "no_proxy"] {
                 command.env_remove(name);
             }
-            command.env(proxy, format!("http://{at}")).env("NO_PROXY", no);
+            command.env(proxy, address_of_proxy).env("NO_PROXY", no);
             command.env("WSLINK_TEST_URL", format!("ws://{address}/ws")).output()
         };
         for (proxy, no, through) in [
@@ -116,10 +186,14 @@ fn by_what_the_environment_says() {
             ("HTTPS_PROXY", "", 0),
             ("HTTP_PROXY", "127.0.0.1", 0),
         ] {
-            let output = child(proxy, no).await.unwrap();
+            let output = child(proxy, &format!("http://{at}"), no).await.unwrap();
             assert!(output.status.success(), "{proxy} {no}: {output:?}");
             assert_eq!(asked.lock().unwrap().drain(..).count(), through, "{proxy} {no}");
         }
+        let (at, asked) = socks(None).await;
+        let output = child("ALL_PROXY", &format!("socks5://{at}"), "").await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(asked.await.ends_with(&address.port().to_be_bytes()));
     });
 }
 

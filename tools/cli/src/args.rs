@@ -88,8 +88,8 @@ pub(crate) struct Connection {
     /// The key of that certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Go through this HTTP proxy; an empty one is none. Without it HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
-    /// and NO_PROXY say.
+    /// Go through this proxy, http:// or socks5://; an empty one is none. Without it HTTP_PROXY,
+    /// HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
     #[arg(long, value_name = "URL")]
     pub(crate) via: Option<String>,
 }

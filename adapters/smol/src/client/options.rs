@@ -127,7 +127,7 @@ impl Options {
     }
 
     /// Goes through this proxy, `http://user:password@host:port`, whatever the environment says. It
-    /// is asked by CONNECT, for `ws://` too.
+    /// is asked by CONNECT, for `ws://` too; one at `socks5://` or `socks5h://` by SOCKS 5.
     #[must_use]
     pub fn with_proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Proxies::This(url.into());

@@ -3,9 +3,14 @@
 use super::connect::{Address, Stream, exchange, secure, tcp};
 use super::error::ConnectError;
 use super::options::Options;
+use core::net::SocketAddr;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
+use std::io;
+use tokio_socks::io::Compat;
+use tokio_socks::tcp::Socks5Stream;
+use tokio_socks::{IntoTargetAddr as _, TargetAddr};
 
 /// Which proxy is used.
 #[derive(Clone)]
@@ -19,7 +24,10 @@ pub(super) enum Proxies {
 /// A proxy for an address.
 pub(super) struct Proxy {
     uri: Uri,
+    /// Who we are, for proxies of HTTP.
     auth: Option<HeaderValue>,
+    /// User and password, for those of SOCKS.
+    login: Option<(String, String)>,
 }
 
 impl Proxies {
@@ -32,7 +40,9 @@ impl Proxies {
         let scheme = if address.secure { "https" } else { "http" };
         let uri = format!("{scheme}://{}/", authority(&address.host, address.port));
         let found = matcher.intercept(&uri.parse().ok()?)?;
-        Some(Proxy { uri: found.uri().clone(), auth: found.basic_auth().cloned() })
+        let auth = found.basic_auth().cloned();
+        let login = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
+        Some(Proxy { uri: found.uri().clone(), auth, login })
     }
 }
 
@@ -62,6 +72,25 @@ impl Proxy {
                 let stream = Box::new(stream.map_err(|error| failed(error.to_string()))?);
                 secure(stream, proxy_host, port, options).await?
             }
+            Some(scheme @ ("socks5" | "socks5h")) => {
+                let proxy = tcp(proxy_host, self.uri.port_u16().unwrap_or(1080)).await;
+                let proxy = Compat::new(proxy.map_err(|error| failed(error.to_string()))?);
+                // With the `h` it is the proxy who finds out where the host is.
+                let target = if scheme == "socks5" {
+                    TargetAddr::Ip(resolve(host, port).await?)
+                } else {
+                    (host, port).into_target_addr().map_err(|error| failed(error.to_string()))?
+                };
+                let stream = match &self.login {
+                    None => Socks5Stream::connect_with_socket(proxy, target).await,
+                    Some((user, password)) => {
+                        let with = Socks5Stream::connect_with_password_and_socket;
+                        with(proxy, target, user, password).await
+                    }
+                };
+                let stream = stream.map_err(|error| failed(error.to_string()))?;
+                return Ok(Box::new(stream.into_inner().into_inner()));
+            }
             Some(scheme) => return Err(failed(format!("{scheme}:// is not supported"))),
         };
         let target = authority(host, port);
@@ -90,6 +119,11 @@ impl Proxy {
             Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let addresses = smol::net::resolve((host, port)).await?;
+    addresses.into_iter().next().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 fn authority(host: &str, port: u16) -> String {
