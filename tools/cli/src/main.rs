@@ -18,10 +18,14 @@ mod watch;
 
 use args::{Arguments, Command};
 use clap::{ColorChoice, Parser as _};
+use fault::Fault;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Arguments { global, command } = Arguments::parse();
+    let Arguments { global, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misunderstood(&error),
+    };
     choose_colors(global.color);
     let outcome = match command {
         Command::Call(options) => smol::block_on(call::run(&global, options)),
@@ -38,6 +42,19 @@ fn main() -> ExitCode {
         Err(fault) if fault.is_broken_pipe() => ExitCode::SUCCESS,
         Err(fault) => fault.tell(global.json),
     }
+}
+
+/// Help and versions are asked for in this way, too.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().take_while(|it| it != "--").any(|it| it == "--json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        return Fault::usage(text).tell(true);
+    }
+    // Whoever does not read it does not want it.
+    _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn choose_colors(choice: ColorChoice) {

@@ -58,7 +58,7 @@ async fn watch(
     let queue = Policy::DropOldest(options.queue.max(1));
     let mut publications = client.subscribe_with::<Value>(&topics, queue);
     if let Some(rate) = options.max_rate {
-        limit(client, &topics, rate).await?;
+        limit(global, client, &topics, rate).await?;
     }
     let mut show = Show { global, options, template, start: Instant::now(), count: 0 };
     let mut rates = options.rate.then(Rates::default);
@@ -90,24 +90,33 @@ async fn watch(
                 }
             }
             Some(Some(Err(error))) => {
-                note(&error);
+                note(global, &error);
                 if let (TopicError::Reconnected { .. }, Some(rate)) = (&error, options.max_rate) {
-                    limit(client, &topics, rate).await?;
+                    limit(global, client, &topics, rate).await?;
                 }
             }
         }
     }
 }
 
-fn note(error: &TopicError) {
+fn note(global: &Global, error: &TopicError) {
     let hint = match error {
         TopicError::Lagged(_) => " here, as they were not printed fast enough; see --queue",
         _ => "",
     };
-    anstream::eprintln!("{0}note:{0:#} {error}{hint}", crate::style::HINT);
+    say(global, &format!("{error}{hint}"));
 }
 
-async fn limit(client: &Client, topics: &[&str], rate: f64) -> Result<(), Fault> {
+/// What is no result and no fault.
+fn say(global: &Global, note: &str) {
+    if global.json {
+        eprintln!("{}", json!({ "note": note }));
+    } else {
+        anstream::eprintln!("{0}note:{0:#} {note}", crate::style::HINT);
+    }
+}
+
+async fn limit(global: &Global, client: &Client, topics: &[&str], rate: f64) -> Result<(), Fault> {
     if !(rate > 0.0 && rate.is_finite()) {
         return Err(Fault::usage(format!("{rate} is no rate")));
     }
@@ -118,10 +127,7 @@ async fn limit(client: &Client, topics: &[&str], rate: f64) -> Result<(), Fault>
     match answer {
         Ok(_) => Ok(()),
         Err(Error::Server(error)) if error.is_unknown_method() => {
-            anstream::eprintln!(
-                "{0}note:{0:#} this server cannot limit the rate: everything is sent",
-                crate::style::HINT
-            );
+            say(global, "this server cannot limit the rate: everything is sent");
             Ok(())
         }
         Err(error) => Err(crate::connection::no_answer("wslink.subscribe", &error)),

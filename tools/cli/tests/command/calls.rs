@@ -1,6 +1,6 @@
 //! `wslink call`, `describe` and `bench`, against a server of wslink-smol.
 
-use crate::common::{Proxy, Shell};
+use crate::common::{Proxy, Shell, recorded};
 use crate::kiln::Running;
 use core::time::Duration;
 use std::fs;
@@ -182,4 +182,138 @@ fn a_signal_ends_a_call_in_order() {
     insta::assert_snapshot!(shell.log());
     let (shown, _) = proxy.wait();
     assert!(shown.contains(" A > close 1000\n") && shown.contains(" A < close 1000\n"), "{shown}");
+}
+
+#[test]
+fn a_signal_ends_every_command_in_order() {
+    let kiln = Running::start();
+    for (line, signal, code) in [
+        ("call URL kiln.fire 60", "TERM", 130),
+        ("describe URL", "INT", 0),
+        ("bench URL kiln.fire 0.2 --duration 60", "INT", 130),
+        ("bench URL kiln.fire 60", "TERM", 130),
+        ("watch URL", "INT", 0),
+        ("watch URL --rate --json", "TERM", 0),
+        ("watch URL --count 100", "INT", 130),
+    ] {
+        let proxy = Proxy::start(&[&kiln.url(), "--clients", "1"]);
+        let shell = Shell::new(&proxy.url());
+        let mut command = shell.command(&format!("{line} --dialect 2"));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(700));
+        let id = child.id().to_string();
+        let mut kill = Command::new("kill");
+        let kill = kill.args([&format!("-{signal}"), &id]).stderr(Stdio::null()).status();
+        // What ends by itself may have ended.
+        assert!(kill.unwrap().success() || code == 0);
+        let start = Instant::now();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{line}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{line}");
+        let (shown, _) = proxy.wait();
+        assert!(shown.contains(" A > close 1000\n"), "{line}: {shown}");
+    }
+}
+
+/// The table of docs/cli.md has these codes and no others.
+#[test]
+fn every_exit_code_is_there_and_in_the_documents() {
+    let kiln = Running::start();
+    let mut shell = Shell::new(&kiln.url());
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    shell.file("wrong", b"barley");
+    let other = recorded("v1.txt");
+    let replay = Proxy::start(&["--replay", other.to_str().unwrap()]);
+    let mut codes = Vec::new();
+    for (line, code) in [
+        ("call URL kiln.set 5".to_owned(), 0),
+        ("call URL kiln.set 5000".to_owned(), 1),
+        ("call URL".to_owned(), 2),
+        (format!("call ws://{nobody}/ws kiln.set 5"), 3),
+        ("call URL kiln.set 5 --secret-file wrong".to_owned(), 4),
+        (format!("call {} x --dialect 2", replay.url()), 5),
+        ("call URL kiln.fire 5 --timeout 0.2".to_owned(), 6),
+        ("call URL kiln.set @nothing".to_owned(), 7),
+    ] {
+        let text = shell.run(&line);
+        assert_eq!(text.status.code(), Some(code), "{}", shell.log());
+        // The same as an object for programs.
+        let json = shell.command(&format!("{line} --json")).output().unwrap();
+        assert_eq!(json.status.code(), Some(code), "{line}");
+        if code > 0 {
+            let said: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
+            assert_eq!(said["exit"], code, "{said}");
+            assert!(json.stdout.is_empty() && said["error"].is_string(), "{said}");
+        }
+        codes.push(code.to_string());
+    }
+    replay.stop();
+    // By a signal: the test above.
+    codes.push("130".to_owned());
+    let page = include_str!("../../../../docs/cli.md");
+    let table = page.split("| code | means |\n|---|---|\n").nth(1).unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let listed: Vec<_> = rows.map(|row| row.split('|').nth(1).unwrap().trim()).collect();
+    assert_eq!(listed, codes);
+}
+
+#[test]
+fn a_file_is_written_whole_or_not_at_all() {
+    let kiln = Running::start();
+    let mut shell = Shell::new(&kiln.url());
+    shell.file("logo", &noise(3_000_000));
+    shell.works("call URL kiln.set_logo @logo");
+    // In a directory that nobody may write to, on a full device, and in none.
+    for target in ["/dev/full", "nowhere/back", "/proc/back"] {
+        let output = shell.run(&format!("call URL kiln.pixels --output {target}"));
+        assert_eq!(output.status.code(), Some(7), "{target}");
+    }
+    // What stands there already is replaced at once, also through a link.
+    shell.file("old", b"old");
+    let at = |name: &str| shell.directory.path().join(name);
+    std::os::unix::fs::symlink(at("old"), at("link")).unwrap();
+    let (old, link) = (at("old"), at("link"));
+    shell.works("call URL kiln.pixels --output link");
+    assert!(fs::read(old).unwrap() == noise(3_000_000) && link.is_symlink());
+    let mut names: Vec<_> = fs::read_dir(shell.directory.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["link", "logo", "old"]);
+}
+
+/// Bytes that the process has had in memory at most, looked at while it runs.
+fn most_memory(mut child: std::process::Child) -> (u64, std::process::ExitStatus) {
+    let path = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    loop {
+        // It is gone when the process is.
+        let status = fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(kilobytes.unwrap_or_default() << 10);
+        if let Some(end) = child.try_wait().unwrap() {
+            return (most, end);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_upload_takes_no_more_memory_than_a_piece_of_it() {
+    let kiln = Running::with_room_for(256 << 20);
+    for dialect in ["1", "2"] {
+        let shell = Shell::new(&kiln.url());
+        let file = fs::File::create(shell.directory.path().join("up")).unwrap();
+        file.set_len(200_000_000).unwrap();
+        let start = |line: &str| {
+            let mut command = shell.command(&format!("call URL {line} --dialect {dialect}"));
+            command.stdout(Stdio::null()).spawn().unwrap()
+        };
+        let (idle, _) = most_memory(start("kiln.fire 0.3"));
+        let (most, end) = most_memory(start("kiln.set_logo @up"));
+        assert!(end.success());
+        assert!(idle > 1 << 20 && most < idle + (8 << 20), "{most} bytes, without {idle}");
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use wslink::{Attachment, Audience, Binary, Cx, RpcError, Topic};
+use wslink_core::Config;
 use wslink_smol::{Options, Server, Stop};
 
 pub(crate) type Pixels = Arc<[u8]>;
@@ -112,8 +113,21 @@ impl Running {
     }
 
     pub(crate) fn at(address: SocketAddr, secret: &str) -> Self {
+        Self::with(address, Options::new(secret))
+    }
+
+    /// That takes messages of so many bytes.
+    pub(crate) fn with_room_for(bytes: u32) -> Self {
+        let mut config = Config::desktop();
+        config.limits.message = bytes;
+        config.limits.frame = bytes;
+        config.limits.receive_bytes = 2 * bytes;
+        Self::with(([127, 0, 0, 1], 0).into(), Options::new("wslink-secret").with_config(config))
+    }
+
+    fn with(address: SocketAddr, options: Options) -> Self {
         let kiln = Kiln { celsius: AtomicU32::new(20), logo: Mutex::new(Pixels::from([])) };
-        let server = Server::new(kiln, Options::new(secret));
+        let server = Server::new(kiln, options);
         let stop = server.stop_handle();
         let listener = std::net::TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
