@@ -1,20 +1,13 @@
 //! Captures, and the files they are kept in.
 
 use crate::trace::volts;
-use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use wslink_smol::client::Binary;
 
-/// The answer to `scope.capture`.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Capture {
-    /// Samples in a second.
-    pub(crate) rate: f64,
-    /// Little-endian `f32`, in volts.
-    pub(crate) samples: Binary,
-}
+/// Samples that were asked for.
+pub(crate) type Capture = wslink_scope::Capture<Binary>;
 
 /// A capture that is in a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,19 +17,17 @@ pub(crate) struct Saved {
     pub(crate) seconds: f64,
 }
 
-impl Capture {
-    /// Writes it as a new file, `capture-1.csv` or the next that is not there.
-    ///
-    /// # Errors
-    /// Says which file cannot be written, and why.
-    pub(crate) fn save(&self, directory: &Path) -> Result<Saved, String> {
-        let (path, file) = create(directory)?;
-        let samples = volts(&self.samples);
-        let mut file = BufWriter::new(file);
-        let written = write(&mut file, self.rate, &samples).and_then(|()| file.flush());
-        written.map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Saved { path, samples: samples.len(), seconds: samples.len() as f64 / self.rate })
-    }
+/// Writes a capture as a new file, `capture-1.csv` or the next that is not there.
+///
+/// # Errors
+/// Says which file cannot be written, and why.
+pub(crate) fn save(capture: &Capture, directory: &Path) -> Result<Saved, String> {
+    let (path, file) = create(directory)?;
+    let samples = volts(&capture.samples);
+    let mut file = BufWriter::new(file);
+    let written = write(&mut file, capture.rate, &samples).and_then(|()| file.flush());
+    written.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Saved { path, samples: samples.len(), seconds: samples.len() as f64 / capture.rate })
 }
 
 /// No capture takes the place of another.
@@ -70,9 +61,10 @@ mod tests {
     fn captures_are_kept_side_by_side() {
         let directory = tempfile::tempdir().unwrap();
         let samples = [0.5_f32, -1.25, 0.1].iter().flat_map(|it| it.to_le_bytes());
-        let capture = Capture { rate: 3000.0, samples: samples.collect::<Vec<u8>>().into() };
-        let first = capture.save(directory.path()).unwrap();
-        let second = capture.save(directory.path()).unwrap();
+        let samples = samples.collect::<Vec<u8>>().into();
+        let capture = Capture { rate: 3000.0, trigger: None, samples };
+        let first = save(&capture, directory.path()).unwrap();
+        let second = save(&capture, directory.path()).unwrap();
         assert!(first.path.ends_with("capture-1.csv") && second.path.ends_with("capture-2.csv"));
         assert_eq!((first.samples, first.seconds), (3, 0.001));
         insta::assert_snapshot!(std::fs::read_to_string(second.path).unwrap(), @r"
@@ -81,7 +73,7 @@ mod tests {
         0.000333333333,-1.25
         0.000666666667,0.1
         ");
-        let error = capture.save(&directory.path().join("nowhere")).unwrap_err();
+        let error = save(&capture, &directory.path().join("nowhere")).unwrap_err();
         assert!(error.contains("nowhere"), "{error}");
     }
 }

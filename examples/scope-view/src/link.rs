@@ -1,6 +1,6 @@
 //! The connection: makes it, keeps it, and does what is wanted over it.
 
-use crate::capture::Capture;
+use crate::capture::save;
 use crate::model::{Command, Link, Refusal, Secret, Trouble, Update};
 use crate::trace::Trace;
 use core::future::pending;
@@ -14,12 +14,10 @@ use smol::channel::{Receiver, Sender};
 use smol::future::or;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use wslink_core::Policy;
 use wslink_core::wire::Dialect;
-use wslink_scope::{Change, SETTINGS, Settings, TRACE};
+use wslink_scope::{Change, ScopeClient, Settings};
 use wslink_smol::client::{
-    Client, ConnectError, Driver, Error, Options, Publication, ServerError, Subscription,
-    TopicError, Value,
+    Client, ConnectError, Driver, Error, Options, Publication, ServerError, TopicError, Value,
 };
 
 /// How long anything but a capture may take.
@@ -106,9 +104,10 @@ impl Connection {
     /// One client, which connects again by itself. The error is why it does not any more.
     async fn session(&mut self, client: Client, driver: Driver) -> Result<Gone, ConnectError> {
         let mut driver = pin!(driver);
-        let mut settings =
-            client.subscribe_with::<Settings>(&[SETTINGS.name()], Policy::KeepLatest);
-        let mut traces = self.running.then(|| traces(&client));
+        // The same definition for a desktop and a device.
+        let scope = ScopeClient::new(client.clone());
+        let mut settings = scope.subscribe_settings();
+        let mut traces = self.running.then(|| scope.subscribe_trace());
         let mut calls: FuturesUnordered<BoxFuture<'static, Option<Update>>> =
             FuturesUnordered::new();
         let mut looks = Timer::interval(LOOK);
@@ -118,7 +117,7 @@ impl Connection {
                 open = !open;
                 self.tell(Update::Link(link(&client))).await;
                 if open {
-                    calls.push(settings_now(client.clone()).boxed());
+                    calls.push(settings_now(scope.clone()).boxed());
                 }
             }
             let ended = async { Event::Ended(driver.as_mut().await) };
@@ -157,14 +156,14 @@ impl Connection {
                 Event::Wanted(Some(Command::Run(running))) => {
                     self.running = running;
                     // A server of this project is not asked for what nobody looks at.
-                    traces = running.then(|| self::traces(&client));
+                    traces = running.then(|| scope.subscribe_trace());
                 }
                 Event::Wanted(Some(Command::Set(change))) => {
-                    calls.push(set_to(client.clone(), change).boxed());
+                    calls.push(set_to(scope.clone(), change).boxed());
                 }
                 Event::Wanted(Some(Command::Capture)) => {
                     let directory = self.directory.clone();
-                    calls.push(capture(client.clone(), self.samples, directory).boxed());
+                    calls.push(capture(scope.clone(), self.samples, directory).boxed());
                 }
                 // It is asked for only when one was refused.
                 Event::Wanted(Some(Command::Secret(_))) | Event::Look | Event::Done(None) => {}
@@ -174,7 +173,7 @@ impl Connection {
                         self.tell(Update::Restarted).await;
                     }
                     // The connection may have come and gone between two looks.
-                    calls.push(settings_now(client.clone()).boxed());
+                    calls.push(settings_now(scope.clone()).boxed());
                 }
                 Event::Set(Some(Ok(it))) => self.tell(Update::Settings(it.value)).await,
                 Event::Traced(Some(Ok(it))) => self.tell(Update::Trace(it.value)).await,
@@ -229,10 +228,6 @@ enum Event {
     Look,
 }
 
-fn traces(client: &Client) -> Subscription<Trace> {
-    client.subscribe_with(&[TRACE.name()], Policy::KeepLatest)
-}
-
 fn link(client: &Client) -> Link {
     match client.dialect().filter(|_| client.is_connected()) {
         Some(Dialect::V1) => Link::Open { dialect: "1.x" },
@@ -244,8 +239,8 @@ fn link(client: &Client) -> Link {
     }
 }
 
-async fn settings_now(client: Client) -> Option<Update> {
-    match client.call("scope.settings.get").within(PATIENCE).send().await {
+async fn settings_now(scope: ScopeClient<Client>) -> Option<Update> {
+    match scope.settings().within(PATIENCE).await {
         Ok(settings) => Some(Update::Settings(settings)),
         // It is asked again when there is a connection.
         Err(Error::Lost { .. } | Error::NotConnected) => None,
@@ -253,16 +248,14 @@ async fn settings_now(client: Client) -> Option<Update> {
     }
 }
 
-async fn set_to(client: Client, change: Change) -> Option<Update> {
-    let call = client.call("scope.settings.set").kwargs(change).within(PATIENCE);
-    Some(Update::Set(call.send().await.map_err(|error| refusal(&error))))
+async fn set_to(scope: ScopeClient<Client>, change: Change) -> Option<Update> {
+    let settings = scope.set(change).within(PATIENCE).await;
+    Some(Update::Set(settings.map_err(|error| refusal(&error))))
 }
 
-async fn capture(client: Client, samples: u32, directory: PathBuf) -> Option<Update> {
-    let call = client.call("scope.capture").arg(samples).within(CAPTURE);
-    let capture: Result<Capture, Error> = call.send().await;
-    let saved = match capture {
-        Ok(capture) => smol::unblock(move || capture.save(&directory)).await,
+async fn capture(scope: ScopeClient<Client>, samples: u32, directory: PathBuf) -> Option<Update> {
+    let saved = match scope.capture(samples).within(CAPTURE).await {
+        Ok(capture) => smol::unblock(move || save(&capture, &directory)).await,
         Err(Error::Server(error)) => Err(words(&error)),
         Err(error) => Err(error.to_string()),
     };

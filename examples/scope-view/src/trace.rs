@@ -1,18 +1,9 @@
 //! What is seen of the signal: the part of it that stands still, and what is measured in it.
 
-use serde::Deserialize;
 use wslink_smol::client::Binary;
 
 /// A screen of samples, as it is published.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Trace {
-    /// Counts them, so that a gap can be seen.
-    pub(crate) n: u32,
-    /// Samples in a second.
-    pub(crate) rate: f64,
-    /// Little-endian `f32`, in volts.
-    pub(crate) samples: Binary,
-}
+pub(crate) type Trace = wslink_scope::Trace<Binary>;
 
 /// Reads little-endian samples.
 pub(crate) fn volts(bytes: &[u8]) -> Vec<f32> {

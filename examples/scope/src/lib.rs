@@ -8,9 +8,11 @@
 #[cfg(test)]
 extern crate std;
 
+mod client;
 mod settings;
 mod signal;
 
+pub use client::ScopeClient;
 pub use settings::{Change, Settings, Waveform};
 pub use signal::Signal;
 
@@ -18,7 +20,7 @@ use core::cell::Cell;
 use core::convert::Infallible;
 use core::time::Duration;
 use critical_section::Mutex;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use wslink_core::{
     Attachment, Audience, Binary, Call, Cx, MethodInfo, ParamInfo, Policy, Publications,
@@ -257,26 +259,26 @@ pub enum Reply {
     Calibration(Calibration),
 }
 
-/// Samples that were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Capture {
+/// Samples that were asked for. `S` is their key where they are attached, and a client's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capture<S = Attachment> {
     /// Samples in a second.
     pub rate: f64,
     /// Which sample is the first at or above the trigger's level.
     pub trigger: Option<u32>,
     /// Little-endian `f32`, in volts.
-    pub samples: Attachment,
+    pub samples: S,
 }
 
-/// A screen of samples; each goes on where the one before ended.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Trace {
+/// A screen of samples; each goes on where the one before ended. `S` is as in [`Capture`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trace<S = Attachment> {
     /// Counts the traces, so that a gap can be seen.
     pub n: u32,
     /// Samples in a second.
     pub rate: f64,
     /// Little-endian `f32`, in volts.
-    pub samples: Attachment,
+    pub samples: S,
 }
 
 /// What came of an image.
@@ -304,7 +306,7 @@ impl Serialize for Digest {
 }
 
 /// What a calibration found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Volts in the middle.
     pub offset: f32,

@@ -6,14 +6,15 @@ mod screen;
 mod server;
 
 use core::time::Duration;
+use futures_util::StreamExt as _;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use screen::View;
 use server::Server;
 use std::io::Read as _;
 use std::time::Instant;
 use std::{fs, thread};
-use wslink_scope::{Change, Settings};
-use wslink_smol::client::{Client, Options};
+use wslink_scope::{Change, ScopeClient, Settings};
+use wslink_smol::client::{Client, Error, Options};
 
 const VIEW: &str = env!("CARGO_BIN_EXE_scope-view");
 
@@ -29,11 +30,12 @@ fn view(url: &str, args: &[&str], secret: Option<&str>) -> View {
 }
 
 /// Somebody else who uses the same scope.
-fn other<T>(url: &str, work: impl AsyncFnOnce(&Client) -> T) -> T {
+fn other<T>(url: &str, work: impl AsyncFnOnce(&ScopeClient<Client>) -> T) -> T {
     smol::block_on(async {
         let options = Options::default().without_reconnect();
         let (client, driver) = Client::connect(url, options).await.unwrap();
-        let working = async { Some(work(&client).await) };
+        let scope = ScopeClient::new(client);
+        let working = async { Some(work(&scope).await) };
         let driving = async {
             driver.await.unwrap();
             None
@@ -46,6 +48,7 @@ fn other<T>(url: &str, work: impl AsyncFnOnce(&Client) -> T) -> T {
 fn a_session() {
     let server = Server::start(0, "wslink-secret");
     let mut view = session(&server.url());
+    everything(&server.url());
 
     let port = server.port;
     drop(server);
@@ -66,7 +69,9 @@ fn a_session() {
 #[test]
 #[ignore = "needs a device: `cargo xtask device`"]
 fn a_session_with_a_device() {
-    let mut view = session(&std::env::var("WSLINK_DEVICE").unwrap());
+    let device = std::env::var("WSLINK_DEVICE").unwrap();
+    let mut view = session(&device);
+    everything(&device);
     view.press("q");
     assert_eq!(view.end(), 0);
 }
@@ -97,8 +102,7 @@ fn session(url: &str) -> View {
     view.press("\x1b[C");
     view.until("the next frequency", |it| row(it, "▸ Frequency").contains("2 kHz"));
     view.until("its confirmation", |it| !it.contains('…'));
-    let settings: Settings =
-        other(url, async |it| it.call("scope.settings.get").send().await.unwrap());
+    let settings: Settings = other(url, async |scope| scope.settings().await.unwrap());
     assert_eq!(settings.frequency, 2000.0);
     view.until("what is measured of it", |it| it.contains("2.00 kHz"));
 
@@ -134,9 +138,33 @@ fn session(url: &str) -> View {
 }
 
 fn set(url: &str, change: Change) {
-    other(url, async |it| {
-        let call = it.call("scope.settings.set").kwargs(change);
-        call.send::<Settings>().await.unwrap()
+    other(url, async |scope| scope.set(change).await.unwrap());
+}
+
+/// All that the typed client can do, with any scope.
+fn everything(url: &str) {
+    other(url, async |scope| {
+        let capture = scope.capture(100).await.unwrap();
+        assert_eq!((capture.rate, capture.trigger, capture.samples.len()), (1e5, None, 400));
+        let capture = scope.capture_at(200, 0.5).await.unwrap();
+        let at = usize::try_from(capture.trigger.unwrap()).unwrap();
+        let (samples, _) = capture.samples.as_chunks();
+        assert!(f32::from_le_bytes(samples[at]) >= 0.5, "{at}");
+        let Err(Error::Server(refused)) = scope.capture(0).await else { panic!("no samples") };
+        assert_eq!(refused.code, -32602);
+
+        let calibration = scope.calibrate(0.05).await.unwrap();
+        assert!((calibration.gain - 1.0).abs() < 0.2, "{calibration:?}");
+        let mut traces = scope.subscribe_trace();
+        let first = traces.next().await.unwrap().unwrap().value;
+        assert_eq!(first.samples.len(), 2000);
+        let mut settings = scope.subscribe_settings();
+        let set = scope.set(Change { offset: Some(1.0), ..Change::default() }).await.unwrap();
+        loop {
+            if settings.next().await.unwrap().unwrap().value == set {
+                break;
+            }
+        }
     });
 }
 
