@@ -191,9 +191,10 @@ fn no_connection(url: &str, error: ConnectError) -> Fault {
                 _ => fault.hint("is the name of the host right?"),
             }
         }
-        ConnectError::Tls(_) => Fault::new(Exit::NoConnection, text).hint(
-            "--ca names a certificate to trust; a server that speaks no TLS is ws://, not wss://",
-        ),
+        ConnectError::Tls(_) => {
+            let hint = tls_hint(&text);
+            Fault::new(Exit::NoConnection, text).hint(hint)
+        }
         ConnectError::Proxy(_) => {
             Fault::new(Exit::NoConnection, text).hint("--via '' and NO_PROXY go around a proxy")
         }
@@ -215,6 +216,23 @@ fn no_connection(url: &str, error: ConnectError) -> Fault {
         ConnectError::Deadline => Fault::new(Exit::NoConnection, format!("{url}: {text}"))
             .hint("is there a firewall between? See --connect-timeout"),
         _ => Fault::new(Exit::NoConnection, text),
+    }
+}
+
+/// What to do about TLS that was refused. rustls names its reasons in words, which stay.
+fn tls_hint(text: &str) -> &'static str {
+    match text {
+        _ if text.contains("expired") => "whoever runs the server has to renew its certificate",
+        _ if text.contains("not valid for name") => {
+            "the certificate is for another name: reach the server by that one"
+        }
+        _ if text.contains("CertificateRequired") => {
+            "the server wants to see a certificate: name one by --cert and --key"
+        }
+        _ if text.contains("UnknownIssuer") || text.contains("BadSignature") => {
+            "--ca names a file with the certificate that has signed it, if that is to be trusted"
+        }
+        _ => "a server that speaks no TLS is ws://, not wss://; --ca names a certificate to trust",
     }
 }
 

@@ -1,6 +1,8 @@
 //! Help, completions and manual pages, the real binary.
 
 use crate::common::wslink;
+#[cfg(unix)]
+use std::process::Command;
 
 fn printed(args: &[&str]) -> String {
     let output = wslink(args).output().unwrap();
@@ -14,6 +16,27 @@ fn help() {
     insta::assert_snapshot!("help", printed(&["--help"]));
     for command in ["call", "watch", "describe", "bench", "proxy"] {
         insta::assert_snapshot!(format!("help_{command}"), printed(&[command, "--help"]));
+    }
+}
+
+/// As if Tab were pressed.
+#[test]
+#[cfg(unix)]
+fn bash_completes_commands_options_and_their_values() {
+    let script = printed(&["completions", "bash"]);
+    for (before, word, expected) in [
+        ("wslink", "pr", "proxy"),
+        ("proxy", "--tr", "--transcript"),
+        ("call", "--secret", "--secret-file"),
+    ] {
+        let words = if before == "wslink" { word.to_owned() } else { format!("{before} {word}") };
+        let tab = format!(
+            "{script}\nCOMP_WORDS=(wslink {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             _wslink wslink {word} {before}; printf '%s ' \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &tab]).output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), expected);
     }
 }
 
