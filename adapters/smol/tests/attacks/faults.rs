@@ -142,7 +142,7 @@ fn clients_that_vanish_in_any_state_leave_nothing_behind() {
     let count = std::env::var("WSLINK_TEST_VANISHING").map_or(20, |count| count.parse().unwrap());
     let mut config = Config::desktop();
     // One thread has to greet all of them meanwhile.
-    config.deadlines.hello = Duration::from_secs(if count > 20 { 5 } else { 1 });
+    config.deadlines.hello = Duration::from_secs(3);
     config.deadlines.ping = Some(Duration::from_secs(1));
     config.deadlines.pong = Duration::from_secs(1);
     config.deadlines.partial = Duration::from_secs(1);
