@@ -11,7 +11,7 @@ use smol::net::TcpStream;
 use std::collections::HashMap;
 
 /// What a server speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Wire {
     /// The bare server's single letters.
     Bare,

@@ -52,7 +52,7 @@ async fn bytes(peer: &Peer) -> Outcome<Curve> {
             costs.push(measure::alone(&running, Ask::Echo(&text)).await?[CPU]);
         }
         points.push((length as f64, median(&mut costs)));
-        length *= 8;
+        length *= 4;
     }
     debug_assert!(peer.wire == Wire::V2, "as the plot says");
     Ok(Curve { name: "CPU µs of a 2.x echo by bytes", points })

@@ -2,8 +2,11 @@
 //! upstream's Python servers, and `wslink-rs`. `cargo xtask bench` prepares and runs it all.
 
 mod client;
+mod count;
+mod drive;
 mod growth;
 mod measure;
+mod pages;
 mod peers;
 mod plot;
 mod report;
@@ -29,6 +32,17 @@ struct Arguments {
 enum What {
     /// Runs the comparison.
     Run(Settings),
+    /// Loads a server that runs already, for a profiler or a server that is not in the comparison.
+    Drive(drive::Drive),
+    /// Goes one path of the engine many times, for callgrind.
+    Count {
+        /// Which.
+        #[arg(value_enum)]
+        path: count::Hot,
+        /// In which dialect.
+        #[arg(value_enum)]
+        wire: client::Wire,
+    },
     /// One of the servers, until it is killed. Prints its port.
     Serve {
         /// Which.
@@ -41,7 +55,7 @@ enum What {
 #[derive(clap::Args)]
 pub(crate) struct Settings {
     /// Rounds in which all servers take their turns.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Only the work whose name contains this.
     #[arg(long)]
@@ -49,9 +63,10 @@ pub(crate) struct Settings {
     /// Idle connections that are held at once, in steps.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     idle: Vec<usize>,
-    /// Directory of the JSON and the plots.
+    /// Root of the checkout: with it the results of all work are written to `docs/bench`, and
+    /// into the tables of `docs/performance.md` and `README.md`.
     #[arg(long)]
-    out: Option<PathBuf>,
+    root: Option<PathBuf>,
     /// Python with upstream's 2.x, and with its 1.x; not measured if missing.
     #[arg(long)]
     python2: Option<PathBuf>,
@@ -66,6 +81,8 @@ pub(crate) struct Settings {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Run(settings) => work::run(&settings),
+        What::Drive(drive) => drive::run(&drive),
+        What::Count { path, wire } => count::one(path, wire),
         What::Serve { server } => serve::run(server),
     };
     match outcome {

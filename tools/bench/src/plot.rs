@@ -11,15 +11,24 @@ const COLOURS: [RGBColor; 3] =
     [RGBColor(130, 140, 150), RGBColor(20, 100, 190), RGBColor(200, 120, 40)];
 
 pub(crate) fn all(report: &Report, out: &Path) -> Outcome {
-    for (nth, table) in report.tables.iter().enumerate() {
-        if let Some((figure, _)) = table.goals.first() {
-            bars(table, figure, &out.join(format!("work-{}.svg", nth + 1)))?;
+    let mut files = files(report).into_iter().map(|(_, file)| out.join(file));
+    for table in &report.tables {
+        if let (Some((figure, _)), Some(file)) = (table.goals.first(), files.next()) {
+            bars(table, figure, &file)?;
         }
     }
-    for (nth, curve) in report.curves.iter().enumerate() {
-        line(curve, &out.join(format!("growth-{}.svg", nth + 1)))?;
+    for (curve, file) in report.curves.iter().zip(files) {
+        line(curve, &file)?;
     }
     Ok(())
+}
+
+/// What each picture shows, and its file.
+pub(crate) fn files(report: &Report) -> Vec<(&'static str, String)> {
+    let work = report.tables.iter().enumerate();
+    let work = work.map(|(nth, table)| (table.name, format!("work-{}.svg", nth + 1)));
+    let growth = report.curves.iter().enumerate();
+    work.chain(growth.map(|(nth, it)| (it.name, format!("growth-{}.svg", nth + 1)))).collect()
 }
 
 /// A bar for each server, as a ratio to the bare one, with its spread.

@@ -1,6 +1,7 @@
 //! Medians, ratios and their spread, as tables and as JSON.
 
 use crate::Outcome;
+use crate::count::Count;
 use crate::growth::Curve;
 use crate::measure::Figures;
 use core::fmt;
@@ -18,7 +19,7 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    fn is_met(self, ratio: f64) -> bool {
+    pub(crate) fn is_met(self, ratio: f64) -> bool {
         match self {
             Self::AtMost(most) => ratio <= most,
             Self::AtLeast(least) => ratio >= least,
@@ -123,7 +124,8 @@ pub(crate) struct Report {
     /// Server, connections, bytes for each.
     pub(crate) idle: Vec<(&'static str, usize, f64)>,
     pub(crate) curves: Vec<Curve>,
-    machine: String,
+    pub(crate) counts: Vec<Count>,
+    pub(crate) machine: String,
 }
 
 impl Report {
@@ -137,6 +139,17 @@ impl Report {
         self.machine = format!("{cores} x {model}, Linux {}", kernel.trim());
     }
 
+    /// All that were measured but the measure itself.
+    pub(crate) fn servers(&self) -> Vec<&'static str> {
+        let mut servers = Vec::new();
+        for (server, _) in self.tables.iter().flat_map(|table| &table.rows) {
+            if *server != "bare" && !servers.contains(server) {
+                servers.push(*server);
+            }
+        }
+        servers
+    }
+
     pub(crate) fn to_json(&self) -> Outcome<String> {
         let tables: Vec<Value> = self.tables.iter().map(table_json).collect();
         let idle = |(server, connections, bytes): &(&str, usize, f64)| json!({"server": server, "connections": connections, "bytes": bytes.round()});
@@ -145,6 +158,7 @@ impl Report {
             "machine": self.machine,
             "work": tables,
             "idle": self.idle.iter().map(idle).collect::<Vec<_>>(),
+            "instructions": self.counts.iter().cloned().collect::<BTreeMap<_, _>>(),
             "growth": self.curves.iter().map(curve).collect::<Vec<_>>(),
         });
         Ok(serde_json::to_string_pretty(&report)? + "\n")
@@ -168,14 +182,19 @@ fn table_json(table: &Table) -> Value {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Measured on {}.\n", self.machine)?;
         self.tables.iter().try_for_each(|table| writeln!(f, "{table}"))?;
         if !self.idle.is_empty() {
-            writeln!(f, "### idle connections that said hello\n")?;
+            writeln!(f, "### idle clients\n")?;
             writeln!(f, "| server | connections | bytes each |\n|---|---:|---:|")?;
         }
         for (server, connections, bytes) in &self.idle {
             writeln!(f, "| {server} | {connections} | {bytes:.0} |")?;
+        }
+        if !self.counts.is_empty() {
+            writeln!(f, "\n### instructions of the engine\n\n| path | |\n|---|---:|")?;
+        }
+        for (path, count) in &self.counts {
+            writeln!(f, "| {path} | {count} |")?;
         }
         for Curve { name, points } in &self.curves {
             writeln!(f, "\n### {name}\n\n| | |\n|---:|---:|")?;

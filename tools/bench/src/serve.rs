@@ -8,7 +8,6 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use smol::LocalExecutor;
 use smol::net::{TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use wslink::{Attachment, Call, Cx, MethodInfo, RpcError, Service, Topic, TopicInfo};
 use wslink_smol::{Options, Server};
 
@@ -37,12 +36,12 @@ pub(crate) fn run(kind: Kind) -> Outcome {
     })
 }
 
-struct Bench;
+pub(crate) struct Bench;
 
-#[wslink::service(blob = Arc<[u8]>)]
+#[wslink::service(blob = Bytes)]
 impl Bench {
     #[topic("bench.news", keep_latest)]
-    const NEWS: Topic<str>;
+    pub(crate) const NEWS: Topic<str>;
 
     #[rpc("bench.echo")]
     fn echo(&self, text: String) -> String {
@@ -50,7 +49,7 @@ impl Bench {
     }
 
     #[rpc("bench.down")]
-    fn down(&self, cx: Cx<'_, Arc<[u8]>>, length: u32) -> Result<Attachment, RpcError> {
+    fn down(&self, cx: Cx<'_, Bytes>, length: u32) -> Result<Attachment, RpcError> {
         Ok(cx.attach(vec![0; length as usize])?)
     }
 
@@ -60,7 +59,7 @@ impl Bench {
     }
 
     #[rpc("bench.publish")]
-    fn publish(&self, cx: Cx<'_, Arc<[u8]>>, length: u32) -> Result<u32, RpcError> {
+    fn publish(&self, cx: Cx<'_, Bytes>, length: u32) -> Result<u32, RpcError> {
         cx.publish(&Self::NEWS, "x".repeat(length as usize).as_str())?;
         Ok(0)
     }

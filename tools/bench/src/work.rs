@@ -4,7 +4,7 @@ use crate::client::{Ask, Wire};
 use crate::measure::{self, CPU, Figures, LAST, P50, THROUGHPUT};
 use crate::peers::{self, Peer, Running};
 use crate::report::{Goal, Report, Table};
-use crate::{Outcome, Settings, growth, plot};
+use crate::{Outcome, Settings, count, growth, pages};
 use core::time::Duration;
 
 const MIB: usize = 1 << 20;
@@ -88,14 +88,13 @@ pub(crate) fn run(settings: &Settings) -> Outcome {
     if wanted("growth") {
         report.curves = smol::block_on(growth::curves(&peers))?;
     }
+    let root = settings.root.as_ref().filter(|_| settings.only.is_none());
+    if wanted("instructions") {
+        report.counts = count::run(settings.root.as_deref(), root.is_some())?;
+    }
     report.finish();
     println!("{report}");
-    if let Some(out) = &settings.out {
-        std::fs::create_dir_all(out)?;
-        std::fs::write(out.join("results.json"), report.to_json()?)?;
-        plot::all(&report, out)?;
-    }
-    Ok(())
+    root.map_or(Ok(()), |root| pages::write(&report, root))
 }
 
 async fn measure(kind: Kind, peer: &Peer) -> Outcome<Figures> {

@@ -11,10 +11,12 @@ pub(crate) const MANIFEST: &str = "tools/bench/peers/wslink-rs/Cargo.toml";
 /// Upstream's servers: the last ones of both dialects.
 const UPSTREAM: [(&str, &str); 2] = [("--python1", "1.12.4"), ("--python2", "2.6.0")];
 
-/// Builds all servers and compares them; `args` go to the comparison. Whole runs leave their
-/// results in `docs/bench`.
+/// Builds all servers and compares them; `args` go to the comparison. Runs of all work leave their
+/// results in `docs/bench` and in the documents.
 pub(crate) fn run(args: &[&str]) -> Outcome {
     system::python_venv()?;
+    let hint = "it counts instructions: `apt-get install valgrind`";
+    system::program("valgrind", "--version", "valgrind", hint)?;
     let target = target_dir();
     let peers = target.join("bench");
     cargo(["build", "--release", "--package", "wslink-bench", "--target-dir"])
@@ -23,13 +25,12 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
     cargo(["build", "--release", "--manifest-path", MANIFEST, "--target-dir"]).arg(&peers).run()?;
     let mut run = Run::new(target.join("release/wslink-bench"))
         .arg("run")
+        .arg("--root")
+        .arg(root())
         .arg("--wslink-rs")
         .arg(peers.join("release/bench-wslink-rs"));
     for (flag, version) in UPSTREAM {
         run = run.arg(flag).arg(upstream(version)?);
-    }
-    if args.is_empty() {
-        run = run.arg("--out").arg(root().join("docs/bench"));
     }
     run.args(args).run()
 }
