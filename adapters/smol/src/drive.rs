@@ -203,6 +203,7 @@ where
                 return Poll::Ready(());
             }
             progress |= self.poll_timer(cx, now);
+            progress |= self.socket.widen();
             if !progress {
                 return Poll::Pending;
             }

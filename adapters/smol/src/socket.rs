@@ -17,9 +17,12 @@ use wslink_core::CloseCode;
 /// pieces of something big.
 pub(crate) const BATCH: usize = 64 << 10;
 
-/// What tungstenite reads at a time, and all that an idle connection keeps. Larger frames are read
-/// by as many reads of this size.
+/// What tungstenite reads at a time, and all that an idle connection keeps.
 const READ_BUFFER: usize = 4 << 10;
+
+/// What it reads at a time once a message was at least this large, until the buffers are given
+/// back: whoever uploads goes on uploading.
+const WIDE_BUFFER: usize = 64 << 10;
 
 /// How many pings are answered before the answers have left. tungstenite puts pongs into a buffer
 /// without a bound, so of a peer that sends pings and reads nothing, nothing is read either.
@@ -61,6 +64,8 @@ pub(crate) struct Socket<T> {
     sealed: bool,
     /// The buffers may have grown since they were last given back.
     grown: bool,
+    /// A message came for which a larger buffer pays.
+    wide: bool,
     /// All whole messages that were read have been taken out.
     dry: bool,
     /// Pongs that were queued and may not have left.
@@ -93,6 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
             unflushed: false,
             sealed: false,
             grown: !read_ahead.is_empty(),
+            wide: false,
             dry: false,
             pongs: 0,
         }
@@ -131,6 +137,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         Poll::Ready(match next {
             Some(Ok(message)) => {
                 self.grown |= message.len() > READ_BUFFER;
+                self.wide |= message.len() >= WIDE_BUFFER;
                 match message {
                     // Read in place by the engine. The bytes can be had without a copy only if
                     // nothing else came in the same read.
@@ -208,14 +215,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
 
     /// Gives grown buffers back, if nothing is in them.
     pub(crate) fn slim(&mut self) {
-        if !self.grown || !self.dry || self.unflushed || self.sealed {
-            return;
+        if self.grown && self.renew(READ_BUFFER) {
+            (self.grown, self.wide) = (false, false);
         }
-        let Some(ws) = self.ws.take_if(|ws| ws.get_ref().is_between_messages()) else { return };
-        self.grown = false;
+    }
+
+    /// Reads more at a time from now on, if something large has come and nothing is under way;
+    /// then it has to be asked for the next message.
+    pub(crate) fn widen(&mut self) -> bool {
+        let narrow = self.config.read_buffer_size < WIDE_BUFFER;
+        self.wide && narrow && self.renew(WIDE_BUFFER)
+    }
+
+    /// Begins with new buffers, if nothing is in the old ones.
+    fn renew(&mut self, read_buffer: usize) -> bool {
+        if !self.dry || self.unflushed || self.sealed {
+            return false;
+        }
+        let Some(ws) = self.ws.take_if(|ws| ws.get_ref().is_between_messages()) else {
+            return false;
+        };
+        self.config.read_buffer_size = read_buffer;
         let meter = ws.into_inner();
         self.ws =
             WebSocketStream::from_raw_socket(meter, self.role, Some(self.config)).now_or_never();
+        true
     }
 
     /// Tells the peer that nothing more follows.
