@@ -1,8 +1,9 @@
 //! Publications for one peer, or for all but one, beside those for all.
 
 use super::{Desk, EVERY, LAST, LATEST, STATE, desk, say};
+use core::cell::Cell;
 use core::time::Duration;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use wslink_core::wire::Dialect;
 use wslink_core::{Audience, CloseReason, Topic};
@@ -278,5 +279,32 @@ fn what_was_cancelled_does_not_take_the_room_for_the_answer() {
         let failed = |received: &&Received| matches!(received, Received::Answer(_, Err(_)));
         let failures = pair.received(client).iter().filter(failed).count();
         assert_eq!(failures, 2, "{bytes}:\n{}", pair.transcript());
+    }
+}
+
+/// Counts how often it is encoded.
+struct Counted<'a>(&'a Cell<u32>);
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.set(self.0.get() + 1);
+        serializer.serialize_u32(7)
+    }
+}
+
+#[test]
+fn two_hundred_clients_cost_one_encoding_for_each_dialect() {
+    let mut pair = desk(|_| ());
+    let clients: Vec<_> = (0..200)
+        .map(|nth| pair.connected(if nth % 2 == 0 { Dialect::V1 } else { Dialect::V2 }))
+        .collect();
+    // The first publication makes the hub's memory.
+    publish(&mut pair, Audience::All, &LATEST, 1);
+    let encodings = Cell::new(0);
+    let topic = Topic::<Counted<'_>>::new("desk.counted");
+    publish(&mut pair, Audience::All, &topic, Counted(&encodings));
+    assert_eq!(encodings.get(), 2);
+    for client in clients {
+        assert_eq!(values(&pair, client, "desk.counted"), [val!(7)]);
     }
 }
