@@ -57,6 +57,8 @@ pub(crate) struct Client {
     /// 1.x: bytes of attachments, for the message that follows.
     attached: usize,
     number: u32,
+    /// 2.x: the message that is being made, kept so that its memory is there already.
+    envelope: Vec<u8>,
 }
 
 const HEADER: usize = 12;
@@ -80,6 +82,7 @@ impl Client {
             parts: HashMap::new(),
             attached: 0,
             number: 0,
+            envelope: Vec::new(),
         };
         if wire != Wire::Bare {
             client.hello().await?;
@@ -150,7 +153,9 @@ impl Client {
         if self.wire == Wire::V1 {
             return Ok(self.ws.feed(Message::text(serde_json::to_string(&request)?)).await?);
         }
-        let bytes = rmp_serde::to_vec_named(&request)?;
+        let mut bytes = core::mem::take(&mut self.envelope);
+        bytes.clear();
+        rmp_serde::encode::write_named(&mut bytes, &request)?;
         let total = (bytes.len() as u32).to_le_bytes();
         for (nth, content) in bytes.chunks(self.chunk).enumerate() {
             let number = self.number.to_le_bytes();
@@ -158,6 +163,7 @@ impl Client {
             let frame = [number.as_slice(), &offset, &total, content].concat();
             self.ws.feed(Message::binary(frame)).await?;
         }
+        self.envelope = bytes;
         Ok(())
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn run(root: Option<&Path>, write: bool) -> Outcome<Vec<Count>> {
     }
     println!();
     if let Some(file) = file.filter(|_| write) {
+        file.parent().map_or(Ok(()), fs::create_dir_all)?;
         let counts: Map<_, _> = counts.iter().map(|(name, it)| (name.clone(), json!(it))).collect();
         fs::write(file, serde_json::to_string_pretty(&counts)? + "\n")?;
     }

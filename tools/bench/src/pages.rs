@@ -13,6 +13,7 @@ const END: &str = "<!-- cargo xtask bench: end -->";
 /// Writes `docs/bench`, and the tables of `docs/performance.md` and of `README.md`.
 pub(crate) fn write(report: &Report, root: &Path) -> Outcome {
     let bench = root.join("docs/bench");
+    fs::create_dir_all(&bench)?;
     fs::write(bench.join("results.json"), report.to_json()?)?;
     plot::all(report, &bench)?;
     put(&root.join("docs/performance.md"), &whole(report)?)?;
