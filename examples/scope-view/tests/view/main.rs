@@ -156,15 +156,16 @@ fn everything(url: &str) {
         let calibration = scope.calibrate(0.05).await.unwrap();
         assert!((calibration.gain - 1.0).abs() < 0.2, "{calibration:?}");
         let mut traces = scope.subscribe_trace();
-        let first = traces.next().await.unwrap().unwrap().value;
-        assert_eq!(first.samples.len(), 2000);
+        // The newest one; those before it may have been passed over.
+        let trace = loop {
+            if let Ok(trace) = traces.next().await.unwrap() {
+                break trace.value;
+            }
+        };
+        assert_eq!(trace.samples.len(), 2000);
         let mut settings = scope.subscribe_settings();
         let set = scope.set(Change { offset: Some(1.0), ..Change::default() }).await.unwrap();
-        loop {
-            if settings.next().await.unwrap().unwrap().value == set {
-                break;
-            }
-        }
+        while !settings.next().await.unwrap().is_ok_and(|it| it.value == set) {}
     });
 }
 
