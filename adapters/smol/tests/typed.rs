@@ -8,14 +8,14 @@ mod common;
 use common::{SECRET, with_server, within};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use smol::Timer;
 use smol::future::{poll_once, zip};
 use std::sync::{Arc, Mutex};
 use wslink::wire::Dialect;
 use wslink::{Attachment, Audience, Binary, Cx, RpcError, Topic, code};
-use wslink_smol::client::{self, Client, Error, Options};
+use wslink_smol::client::{self, Client, Error, Options, Progress};
 
 /// `S` is what stands for the samples: their key where they are attached, then the bytes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -220,6 +220,24 @@ fn topics_have_the_types_that_are_published() {
         let published: Trace<client::Binary> = published.unwrap().unwrap().value;
         assert_eq!(&*published.samples, &[0, 1]);
         assert_eq!(count.next().await.unwrap().unwrap().value, 1_u32);
+    });
+}
+
+#[test]
+fn a_method_tells_how_far_it_is() {
+    with_clients(async |_, scope, _| {
+        // Two at a time: each is told of its own.
+        let (progress, other) = (Progress::default(), Progress::default());
+        let mut call = Box::pin(scope.arm().progress(progress.clone()).into_future());
+        let mut download = Box::pin(scope.download(7).progress(other.clone()).into_future().fuse());
+        while progress.done() == 0 {
+            assert!(poll_once(&mut call).await.is_none());
+            _ = poll_once(&mut download).await;
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        assert_eq!((progress.done(), progress.to_do()), (1, 2));
+        assert_eq!((other.done(), other.to_do()), (0, 0));
+        assert!(other.sent() > 0);
     });
 }
 

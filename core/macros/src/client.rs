@@ -45,10 +45,13 @@ pub(crate) fn check(
         mistakes.push(Error::new_spanned(&method.ident, message));
     }
     for param in methods.iter().flat_map(|method| &method.params) {
-        if param.is_optional() && param.ident == "within" {
-            let message = "a client's call has a `within` of its own; write another name here, and \
-                #[rpc(name = \"within\")]";
-            mistakes.push(Error::new_spanned(&param.ident, message));
+        let name = &param.ident;
+        if param.is_optional() && ["within", "progress"].iter().any(|own| name == own) {
+            let message = format!(
+                "a client's call has a `{name}` of its own; write another name here, and \
+                    #[rpc(name = \"{name}\")]"
+            );
+            mistakes.push(Error::new_spanned(name, message));
         }
     }
     for topic in topics {
@@ -285,6 +288,11 @@ impl<'m> Builder<'m> {
                 /// How long the call may take, instead of what the client was told for all.
                 pub fn within(self, deadline: ::core::time::Duration) -> Self {
                     Self(self.0.within(deadline))
+                }
+
+                /// Tells there how far the call has come.
+                pub fn progress(self, progress: __C::Progress) -> Self {
+                    Self(self.0.progress(progress))
                 }
             }
 

@@ -20,6 +20,9 @@ pub trait Caller {
     /// [`Attachment`](crate::Attachment).
     type Bytes: Reply;
 
+    /// What is told how far a call has come; `()` where nobody is.
+    type Progress;
+
     /// A call under way. Dropped, nobody waits for it any more.
     type Answer<'a, A, K, T>: Future<Output = Result<T, Self::Error>>
     where
@@ -29,7 +32,7 @@ pub trait Caller {
         T: Reply;
 
     /// Calls a method, of which it is known what it gives.
-    fn ask<'a, A, K, T>(&'a self, asked: Asked<A, K>) -> Self::Answer<'a, A, K, T>
+    fn ask<'a, A, K, T>(&'a self, asked: Asked<A, K, Self::Progress>) -> Self::Answer<'a, A, K, T>
     where
         A: Argument + 'a,
         K: Argument + 'a,
@@ -49,6 +52,7 @@ pub trait Subscriber: Caller {
 impl<C: Caller + ?Sized> Caller for &C {
     type Error = C::Error;
     type Bytes = C::Bytes;
+    type Progress = C::Progress;
     type Answer<'a, A, K, T>
         = C::Answer<'a, A, K, T>
     where
@@ -57,7 +61,7 @@ impl<C: Caller + ?Sized> Caller for &C {
         K: Argument + 'a,
         T: Reply;
 
-    fn ask<'a, A, K, T>(&'a self, asked: Asked<A, K>) -> Self::Answer<'a, A, K, T>
+    fn ask<'a, A, K, T>(&'a self, asked: Asked<A, K, Self::Progress>) -> Self::Answer<'a, A, K, T>
     where
         A: Argument + 'a,
         K: Argument + 'a,
@@ -105,7 +109,7 @@ impl<T: DeserializeOwned + Send + 'static> Reply for T {}
 /// A call as it is made.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Asked<A, K> {
+pub struct Asked<A, K, P> {
     /// The method.
     pub method: &'static str,
     /// Positional arguments: a list.
@@ -114,26 +118,34 @@ pub struct Asked<A, K> {
     pub kwargs: K,
     /// How long it may take, instead of [`Deadlines::call`](crate::Deadlines::call).
     pub within: Option<Duration>,
+    /// Who is told how far it has come.
+    pub progress: Option<P>,
 }
 
 /// A call of a typed client: it is made when it is awaited, and gives a `T` or why not.
 #[must_use = "a call is not made until it is awaited"]
-pub struct TypedCall<'a, C: ?Sized, A, K, T> {
+pub struct TypedCall<'a, C: Caller + ?Sized, A, K, T> {
     caller: &'a C,
-    asked: Asked<A, K>,
+    asked: Asked<A, K, C::Progress>,
     answer: PhantomData<fn() -> T>,
 }
 
-impl<'a, C: ?Sized, A, K, T> TypedCall<'a, C, A, K, T> {
+impl<'a, C: Caller + ?Sized, A, K, T> TypedCall<'a, C, A, K, T> {
     /// A call of this method with these arguments.
     pub const fn new(caller: &'a C, method: &'static str, args: A, kwargs: K) -> Self {
-        let asked = Asked { method, args, kwargs, within: None };
+        let asked = Asked { method, args, kwargs, within: None, progress: None };
         Self { caller, asked, answer: PhantomData }
     }
 
     /// How long it may take, instead of [`Deadlines::call`](crate::Deadlines::call).
     pub const fn within(mut self, deadline: Duration) -> Self {
         self.asked.within = Some(deadline);
+        self
+    }
+
+    /// Tells there how far it has come.
+    pub fn progress(mut self, progress: C::Progress) -> Self {
+        self.asked.progress = Some(progress);
         self
     }
 
@@ -158,7 +170,7 @@ where
     }
 }
 
-impl<C: ?Sized, A, K, T> fmt::Debug for TypedCall<'_, C, A, K, T> {
+impl<C: Caller + ?Sized, A, K, T> fmt::Debug for TypedCall<'_, C, A, K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedCall").field("method", &self.asked.method).finish_non_exhaustive()
     }

@@ -4,7 +4,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use event_listener::Event as Bell;
 use std::sync::Arc;
 
-/// How many bytes of a call have been sent, and of its answer received. Its clones tell the same.
+/// How many bytes of a call have been sent, and of its answer received, and how far the method says
+/// that it is. Its clones tell the same.
 ///
 /// ```no_run
 /// # use wslink_smol::client::{Client, Error, Progress};
@@ -29,6 +30,8 @@ struct Inner {
     to_send: AtomicU64,
     received: AtomicU64,
     to_receive: AtomicU64,
+    done: AtomicU64,
+    to_do: AtomicU64,
     changed: Bell,
 }
 
@@ -54,6 +57,16 @@ impl Progress {
         self.0.to_receive.load(Ordering::Relaxed)
     }
 
+    /// How far the method is, in a unit of its own, if it tells; servers of this project alone do.
+    pub fn done(&self) -> u64 {
+        self.0.done.load(Ordering::Relaxed)
+    }
+
+    /// How far the method will be at its end; 0 if it does not tell.
+    pub fn to_do(&self) -> u64 {
+        self.0.to_do.load(Ordering::Relaxed)
+    }
+
     /// Is ready as soon as one of the numbers becomes another, from this call on.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + Unpin + 'static {
         self.0.changed.listen()
@@ -65,6 +78,10 @@ impl Progress {
 
     pub(super) fn tell_received(&self, received: u64, total: u64) {
         self.tell([(&self.0.received, received), (&self.0.to_receive, total)]);
+    }
+
+    pub(super) fn tell_done(&self, done: u64, total: Option<u64>) {
+        self.tell([(&self.0.done, done), (&self.0.to_do, total.unwrap_or_default())]);
     }
 
     fn tell(&self, numbers: [(&AtomicU64, u64); 2]) {

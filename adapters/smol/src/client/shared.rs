@@ -11,8 +11,8 @@ use core::mem;
 use core::time::Duration;
 use event_listener::{Event as Bell, EventListener};
 use futures_util::task::AtomicWaker;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -150,6 +150,14 @@ struct Named<'a, K: ?Sized> {
     #[serde(flatten)]
     kwargs: &'a K,
     wslink_token: u32,
+}
+
+/// How far a method says that it is.
+#[derive(Deserialize)]
+struct Told {
+    token: u32,
+    done: u64,
+    total: Option<u64>,
 }
 
 /// A call as it is put into the engine.
@@ -467,6 +475,15 @@ impl Rest {
         self.token
     }
 
+    /// A method says how far it is.
+    fn tell_done(&self, told: &Told) {
+        let named = |(_, waiting): &(_, &Waiting)| waiting.token == Some(told.token);
+        let call = self.waiting.iter().find(named).map(|(call, _)| call);
+        if let Some(progress) = call.and_then(|call| self.watched.get(call)) {
+            progress.tell_done(told.done, told.total);
+        }
+    }
+
     /// Takes in what the engine tells, which lies in `frame` if it came in one; gives the reason
     /// if that is the end.
     pub(super) fn take(&mut self, event: Event<'_>, frame: Option<Bytes>) -> Option<CloseReason> {
@@ -485,6 +502,12 @@ impl Rest {
                 }
             }
             Event::Publication { topic, retained, value } => {
+                if topic == "wslink.progress"
+                    && !self.watched.is_empty()
+                    && let Ok(told) = value.deserialize()
+                {
+                    self.tell_done(&told);
+                }
                 let mut name = None;
                 for listener in self.listeners.iter().filter(|it| it.wants(topic)) {
                     let name = name.get_or_insert_with(|| Arc::<str>::from(topic));

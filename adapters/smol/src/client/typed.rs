@@ -2,7 +2,7 @@
 
 use super::call::answer;
 use super::shared::Asked;
-use super::{Binary, Client, Error, Subscription};
+use super::{Binary, Client, Error, Progress, Subscription};
 use core::pin::Pin;
 use wslink_core::Policy;
 use wslink_core::client::{self, Argument, Caller, Reply, Subscriber};
@@ -10,6 +10,7 @@ use wslink_core::client::{self, Argument, Caller, Reply, Subscriber};
 impl Caller for Client {
     type Error = Error;
     type Bytes = Binary;
+    type Progress = Progress;
     type Answer<'a, A, K, T>
         = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>
     where
@@ -17,7 +18,7 @@ impl Caller for Client {
         K: Argument + 'a,
         T: Reply;
 
-    fn ask<'a, A, K, T>(&'a self, asked: client::Asked<A, K>) -> Self::Answer<'a, A, K, T>
+    fn ask<'a, A, K, T>(&'a self, asked: client::Asked<A, K, Progress>) -> Self::Answer<'a, A, K, T>
     where
         A: Argument + 'a,
         K: Argument + 'a,
@@ -25,8 +26,9 @@ impl Caller for Client {
     {
         let handle = &*self.handle;
         Box::pin(answer(handle, move || {
-            let client::Asked { method, args, kwargs, within, .. } = &asked;
-            let asked = Asked { method, args, kwargs, within: *within, progress: None };
+            let client::Asked { method, args, kwargs, within, progress, .. } = &asked;
+            let progress = progress.as_ref();
+            let asked = Asked { method, args, kwargs, within: *within, progress };
             handle.shared.ask(&asked, &mut Vec::new())
         }))
     }

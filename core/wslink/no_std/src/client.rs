@@ -152,6 +152,7 @@ fn result<T: Reply>(event: Event<'_>, call: Option<CallId>) -> Option<Result<T, 
 impl<W: Wire> Caller for Desk<W> {
     type Error = DeskError;
     type Bytes = Samples;
+    type Progress = ();
     type Answer<'a, A, K, T>
         = Answer<'a, W, A, K, T>
     where
@@ -160,7 +161,7 @@ impl<W: Wire> Caller for Desk<W> {
         K: Argument + 'a,
         T: Reply;
 
-    fn ask<'a, A, K, T>(&'a self, asked: Asked<A, K>) -> Answer<'a, W, A, K, T>
+    fn ask<'a, A, K, T>(&'a self, asked: Asked<A, K, ()>) -> Answer<'a, W, A, K, T>
     where
         A: Argument + 'a,
         K: Argument + 'a,
@@ -174,7 +175,7 @@ impl<W: Wire> Caller for Desk<W> {
 #[derive(Debug)]
 pub struct Answer<'a, W, A, K, T> {
     desk: &'a Desk<W>,
-    asked: Asked<A, K>,
+    asked: Asked<A, K, ()>,
     call: Option<CallId>,
     answer: PhantomData<fn() -> T>,
 }
