@@ -271,6 +271,17 @@ fn a_file_is_written_whole_or_not_at_all() {
     shell.file("old", b"old");
     let at = |name: &str| shell.directory.path().join(name);
     std::os::unix::fs::symlink(at("old"), at("link")).unwrap();
+    // As if the disk became full on the way.
+    let words = ["call", &kiln.url(), "kiln.pixels", "--output", "link"];
+    let limited = "trap '' XFSZ; ulimit -f 100; exec \"$@\"";
+    let full = Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_wslink")])
+        .args(words)
+        .current_dir(shell.directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(full.status.code(), Some(7), "{full:?}");
+    assert!(fs::read(at("old")).unwrap() == b"old");
     let (old, link) = (at("old"), at("link"));
     shell.works("call URL kiln.pixels --output link");
     assert!(fs::read(old).unwrap() == noise(3_000_000) && link.is_symlink());
