@@ -25,6 +25,8 @@ pub struct Limits {
     pub message_before_hello: u32,
     /// One message put together, or one 1.x attachment, after hello.
     pub message: u32,
+    /// The bytes of an [`Upload`](crate::Upload), which need no memory here.
+    pub upload: u32,
     /// Nesting of lists and maps, at most [`MAX_DEPTH`](crate::wire::MAX_DEPTH); the envelope itself is one.
     pub depth: u8,
     /// An id as it is written in an answer, JSON escapes counted.
@@ -95,6 +97,7 @@ impl Config {
                 overhead: 4095,
                 message_before_hello: 8 << 10,
                 message: 64 << 20,
+                upload: 1 << 30,
                 depth: 32,
                 id: 64,
                 calls: 32,
@@ -119,6 +122,7 @@ impl Config {
                 overhead: 0,
                 message_before_hello: 1012,
                 message: 1012,
+                upload: 16 << 20,
                 depth: 16,
                 id: 64,
                 calls: 4,

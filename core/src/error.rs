@@ -44,6 +44,10 @@ pub enum Limit {
     Message,
     /// [`Limits::message_before_hello`](crate::Limits::message_before_hello).
     MessageBeforeHello,
+    /// [`Limits::upload`](crate::Limits::upload).
+    Upload,
+    /// Uploads of a connection that are under way: one.
+    Uploads,
     /// [`Limits::depth`](crate::Limits::depth).
     Depth,
     /// [`Limits::id`](crate::Limits::id).
@@ -84,6 +88,8 @@ impl Limit {
             Self::MaxMsgSize => "max_msg_size",
             Self::Message => "message",
             Self::MessageBeforeHello => "message_before_hello",
+            Self::Upload => "upload",
+            Self::Uploads => "uploads",
             Self::Depth => "depth",
             Self::Id => "id",
             Self::Calls => "calls",
@@ -282,6 +288,9 @@ impl From<PublishError> for RpcError {
 pub enum SendError {
     /// No room just now: try again after more has been sent. Nothing was queued.
     Full(LimitExceeded),
+    /// The call was started ahead of its request, by an upload of 1.x: try again after more has
+    /// been received, and go on receiving.
+    Early,
     /// It can never fit; the client has been answered with an error that says so.
     TooLarge(LimitExceeded),
     /// It cannot be serialized; the client has been answered with -32002.
@@ -294,6 +303,7 @@ impl Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(limit) => write!(f, "no room yet: {limit}"),
+            Self::Early => f.write_str("the request is still to come"),
             Self::TooLarge(limit) => write!(f, "the answer is too large: {limit}"),
             Self::Unserializable(error) => write!(f, "the answer cannot be serialized: {error}"),
             Self::Gone => f.write_str("the call is over"),

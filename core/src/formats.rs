@@ -26,6 +26,8 @@ like_debug! {
     [M: Memory] Hub<M>,
     [B] Cx<'_, B>,
     [B] Publications<'_, B>,
+    [B: core::fmt::Debug] crate::Pipe<B>,
+    [] crate::Upload<'_>,
     [T: ?Sized] Topic<T>,
     [] Entropy,
     [] Hello<'_>,

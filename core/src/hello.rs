@@ -1,7 +1,7 @@
 //! Who may come in, and as whom.
 
 use crate::Secret;
-use crate::wire::Value;
+use crate::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
 use core::fmt;
 use core::net::SocketAddr;
 
@@ -147,6 +147,22 @@ impl<'a> Hello<'a> {
         self.args
     }
 
+    /// Copies the arguments, as MessagePack in either dialect, to where they outlive their frame;
+    /// [`Value::check_msgpack`] reads them there. Gives the length of the copy: 0 where there are
+    /// none, or where something was nested too deeply to be a hello.
+    ///
+    /// # Errors
+    /// How many bytes are needed, if `into` is too short.
+    pub fn copy_args(&self, into: &mut [u8]) -> Result<usize, usize> {
+        let Some(args) = self.args else { return Ok(0) };
+        let mut writer = Writer::new(Dialect::V2, into, 0, &|_| None);
+        if copy(args, &mut writer, MAX_DEPTH).is_none() {
+            return Ok(0);
+        }
+        let encoded = writer.finish().map_err(|overflow| overflow.needed)?;
+        Ok(encoded.len as usize)
+    }
+
     /// How the WebSocket was asked for, where the adapter tells.
     pub const fn request(&self) -> Option<&'a (dyn HttpRequest + 'a)> {
         self.request
@@ -171,6 +187,36 @@ impl<'a> Hello<'a> {
             _ => Verdict::Refuse,
         }
     }
+}
+
+fn copy(value: Value<'_>, writer: &mut Writer<'_>, depth: usize) -> Option<()> {
+    match value.reader().next().ok()? {
+        Token::Bool(value) => writer.bool(value),
+        Token::Int(value) => writer.int(value),
+        Token::Uint(value) => writer.uint(value),
+        Token::Float(value) => writer.float(value),
+        Token::Str(value) => writer.str(value),
+        Token::Bytes(value) => writer.bytes(value),
+        Token::Seq(_) => {
+            let depth = depth.checked_sub(1)?;
+            let open = writer.begin_seq(Some(value.items().count())).ok()?;
+            for item in value.items() {
+                copy(item, writer, depth)?;
+            }
+            writer.end(open).ok()?;
+        }
+        Token::Map(_) => {
+            let depth = depth.checked_sub(1)?;
+            let open = writer.begin_map(Some(value.entries().count())).ok()?;
+            for (key, value) in value.entries() {
+                writer.key(key);
+                copy(value, writer, depth)?;
+            }
+            writer.end(open).ok()?;
+        }
+        _ => writer.null(),
+    }
+    Some(())
 }
 
 /// Prints nothing that somebody said: it may be secret.

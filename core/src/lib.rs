@@ -36,6 +36,7 @@ mod secret;
 mod service;
 mod state;
 mod time;
+mod upload;
 pub mod wire;
 
 pub use blob::{Attachment, Binary, Blob, NoBlob};
@@ -57,3 +58,4 @@ pub use service::{
 };
 pub use state::{Phase, Step};
 pub use time::Instant;
+pub use upload::{Pipe, Upload, UploadSource};

@@ -49,7 +49,7 @@ pub trait Table<T>: Default + AsRef<[T]> + AsMut<[T]> {
     fn swap_remove(&mut self, index: usize) -> Option<T>;
 }
 
-impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
+impl<T, const N: usize, L: heapless::LenType> Table<T> for heapless::Vec<T, N, L> {
     fn capacity(&self) -> usize {
         N
     }
@@ -126,7 +126,7 @@ impl<
     type Buffer = B;
     type Blob = A;
     type Calls<T> = heapless::Vec<T, CALLS>;
-    type Messages<T> = heapless::Vec<T, MESSAGES>;
+    type Messages<T> = heapless::Vec<T, MESSAGES, u16>;
     type Blobs = heapless::Vec<A, BLOBS>;
     type Topics<T> = heapless::Vec<T, TOPICS>;
     type Publications<T> = heapless::Vec<T, PUBLICATIONS>;

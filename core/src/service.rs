@@ -4,7 +4,7 @@ use crate::connection::TOKEN;
 use crate::wire::{EncodeError, Value, Writer};
 use crate::{
     Attachment, Blob, CallId, CloseReason, Hello, Identity, LimitExceeded, PeerId, PublishError,
-    RpcError, Verdict,
+    RpcError, Upload, UploadSource, Verdict,
 };
 use core::fmt;
 use core::future::Future;
@@ -126,6 +126,8 @@ pub struct Call<'a> {
     /// The client's own name for the call, if it gave one as keyword argument `wslink_token`: by it
     /// the call is cancelled and its progress told.
     pub token: Option<u32>,
+    /// The length of the upload, if the method takes one and that is known.
+    pub upload_len: Option<u64>,
     pub(crate) args: Option<Value<'a>>,
     pub(crate) kwargs: Option<Value<'a>>,
 }
@@ -266,6 +268,15 @@ impl<'a, B> Cx<'a, B> {
         Cx { peer: self.peer, identity: self.identity, token: self.token, host }
     }
 
+    /// The upload, of a method that takes one ([`MethodInfo::with_upload`]).
+    ///
+    /// # Errors
+    /// -32001 in any other method.
+    pub fn upload(&self) -> Result<Upload<'a>, RpcError> {
+        let source = self.host.upload().map(Upload::new);
+        source.ok_or_else(|| RpcError::failed("this method takes no upload"))
+    }
+
     /// Attaches a blob to the answer and gives its key, which stands for the bytes wherever it is
     /// serialized, as upstream's `addAttachment`.
     ///
@@ -351,6 +362,11 @@ pub trait Host<B>: Publish<B> {
     /// # Errors
     /// When there is no room for one more.
     fn attach(&self, blob: B) -> Result<Attachment, LimitExceeded>;
+
+    /// Where the call's upload is read, if its method takes one.
+    fn upload(&self) -> Option<&dyn UploadSource> {
+        None
+    }
 
     /// Whether [`Cx::progress`] shall be told now. Adapters let some pass, for example one each
     /// 50 ms, and always the `last` one.
@@ -566,6 +582,8 @@ pub struct MethodInfo {
     pub returns: &'static str,
     /// How long a call may take, instead of [`Deadlines::call`](crate::Deadlines::call).
     pub deadline: Option<Duration>,
+    /// Whether its only parameter is an [`Upload`], which it reads as it comes.
+    pub upload: bool,
 }
 
 impl MethodInfo {
@@ -577,13 +595,21 @@ impl MethodInfo {
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         assert!(is_name(name), "a method's name is words of [A-Za-z0-9_], separated by dots");
-        Self { name, params: &[], doc: "", returns: "", deadline: None }
+        Self { name, params: &[], doc: "", returns: "", deadline: None, upload: false }
     }
 
     /// The same method with parameters.
     #[must_use]
     pub const fn with_params(self, params: &'static [ParamInfo]) -> Self {
         Self { params, ..self }
+    }
+
+    /// The same method with a single parameter, whose bytes it reads as they come
+    /// ([`Cx::upload`]). Whatever else a client gives is refused, and [`Service::decode`] is given
+    /// no arguments.
+    #[must_use]
+    pub const fn with_upload(self, param: &'static [ParamInfo; 1]) -> Self {
+        Self { params: param, upload: true, ..self }
     }
 
     /// The same method with a description.

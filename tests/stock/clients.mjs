@@ -207,9 +207,13 @@ export class Raw {
   }
 
   sendChunk(content) {
+    this.sendPart(Math.floor(Math.random() * 0xffffffff), 0, content.length, content);
+  }
+
+  /** A chunk of a 2.x message. */
+  sendPart(id, offset, total, content) {
     const chunk = Buffer.alloc(12 + content.length);
-    chunk.writeUInt32LE(Math.floor(Math.random() * 0xffffffff), 0);
-    chunk.writeUInt32LE(content.length, 8);
+    [id, offset, total].forEach((number, nth) => chunk.writeUInt32LE(number, 4 * nth));
     chunk.set(content, 12);
     this.socket.send(chunk);
   }

@@ -199,8 +199,10 @@ test('1.x: attachments and their length', async () => {
       peer.send({ method: 'wslink.binary.attachment', args: [key] });
       peer.socket.send(Buffer.alloc(length));
     }
-    peer.send({ id: 'a', method: 'scope.firmware_update', args: [keys.at(-1)] });
-    return outcome(peer, 'a');
+    peer.send({ id: 'a', method: 'scope.settings.get', args: [keys.at(-1)] });
+    // What is not an upload is held whole; that it is no argument of this method comes after.
+    const error = await outcome(peer, 'a');
+    return error.message?.startsWith('Invalid params: 1 positional') ? 'ok' : error;
   };
   const alone = (length) => attempt(1, length);
   await around(MESSAGE, alone, isExceeded('message', MESSAGE + 1, MESSAGE));

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { NO_EMULATOR, PEERS, URL_WS, client, guest, memory, page } from './board.mjs';
-import { Client, NAMES, VERSIONS, bytesOf } from './clients.mjs';
+import { NO_EMULATOR, PEERS, URL_WS, client, guest, memory, page, raw } from './board.mjs';
+import { Client, NAMES, VERSIONS, bytesOf, msgpack } from './clients.mjs';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const fill = (length, seed) => Uint8Array.from({ length }, (_, i) => (i * 31 + seed) & 255);
@@ -86,6 +86,20 @@ for (const version of VERSIONS) {
     await peer.close();
   });
 
+  test(`${NAMES[version]}: a mebibyte up, read as it comes`, async (t) => {
+    const peer = await client(version);
+    const image = fill(1 << 20, version);
+    const began = performance.now();
+    const update = await peer.call('scope.firmware_update', [peer.attach(image)]);
+    const seconds = (performance.now() - began) / 1000;
+    assert.deepEqual([update.length, update.digest], [1 << 20, sha256(image)]);
+    t.diagnostic(`${(1024 / seconds).toFixed(0)} KiB/s`);
+    // An attachment of that size for another method is told its limit, and the next call is read.
+    await assert.rejects(peer.call('scope.capture', [peer.attach(image)]), { code: -32003 });
+    await peer.call('scope.settings.get');
+    await peer.close();
+  });
+
   test(`${NAMES[version]}: publications`, async () => {
     const peer = await client(version);
     const traces = await peer.subscribe('scope.trace');
@@ -99,6 +113,28 @@ for (const version of VERSIONS) {
     await peer.close();
   });
 }
+
+test('small calls while a mebibyte comes up in 2.x', async (t) => {
+  const peer = await raw(2);
+  const { maxMsgSize } = (await peer.hello()).result;
+  const image = fill(1 << 20, 9);
+  const upload = { wslink: '1.0', id: 'rpc:up:0', method: 'scope.firmware_update', args: [image] };
+  const message = msgpack.encode({ ...upload, kwargs: {} });
+  let small = 0;
+  for (let at = 0; at < message.length; at += maxMsgSize - 12) {
+    peer.sendPart(77, at, message.length, message.subarray(at, at + maxMsgSize - 12));
+    if (at % 16 === 0) {
+      const id = `rpc:small:${small}`;
+      peer.send({ wslink: '1.0', id, method: 'scope.settings.get', args: [], kwargs: {} });
+      assert.equal((await peer.answer(id)).result.waveform, 'sine');
+      small += 1;
+    }
+  }
+  const { result } = await peer.answer('rpc:up:0');
+  assert.deepEqual([result.length, result.digest], [1 << 20, sha256(image)]);
+  t.diagnostic(`${small} calls in between`);
+  await peer.close();
+});
 
 const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 

@@ -3,7 +3,7 @@
 mod write;
 
 use crate::frame::{Found, Incoming};
-use crate::shared::{CallHost, now};
+use crate::shared::{self, CallHost, Reads, SharedPipe, now};
 use crate::{Lent, Server};
 use core::array;
 use core::cell::{Cell, RefCell};
@@ -16,7 +16,7 @@ use embassy_futures::join::join_array;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
-use wslink_core::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
+use wslink_core::wire::{MAX_DEPTH, Value};
 use wslink_core::{
     CallId, CloseCode, CloseReason, Connection, Cx, Event, Frame, Hello, Hub, Identity, Instant,
     Memory, OpCode, PeerId, Phase, RpcError, SendError, Service, Verdict,
@@ -37,6 +37,8 @@ where
     id: PeerId,
     conn: RefCell<Connection<M>>,
     slots: [RefCell<Slot<S::Request, S::Reply>>; CALLS],
+    /// From the engine to the call that reads an upload.
+    pipe: SharedPipe<R>,
     /// One of the parts has done something that others may have waited for.
     progress: Cell<bool>,
     /// Counts what was taken to be sent, since that makes room for answers.
@@ -68,6 +70,7 @@ struct Started {
     id: CallId,
     identity: Identity,
     token: Option<u32>,
+    upload: bool,
 }
 
 /// Drives a WebSocket until it is over. `ahead` is what was read behind the handshake.
@@ -98,6 +101,7 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
                 readable = false;
                 peer.progress.set(true);
             }
+            peer.fill_pipe(cx);
             // They never end.
             _ = calls.as_mut().poll(cx).is_ready();
             // Who was woken for the writer, or by the hub, looks at it once in any case.
@@ -145,6 +149,7 @@ where
             id,
             conn: RefCell::new(conn),
             slots: array::from_fn(|_| RefCell::new(Slot::Free)),
+            pipe: shared::pipe(),
             progress: Cell::new(false),
             sent: Cell::new(0),
             kept: Cell::new(0),
@@ -164,10 +169,11 @@ where
             }
             // Before a hello was accepted, half of the buffer is kept free for its copy.
             let window = if self.opened.get() { buffer.len() } else { buffer.len() / 2 };
-            let most = self.conn.borrow().frame_limit();
+            let piece = self.conn.borrow().piece_limit();
+            let most = |kind| self.conn.borrow().frame_limit(kind);
             let found = match self.deaf.get() {
                 true => Found::More,
-                false => incoming.next(buffer, window, most, self.has_room()),
+                false => incoming.next(buffer, window, piece, most, self.has_room()),
             };
             match found {
                 Found::More => {
@@ -253,10 +259,15 @@ where
         let identity = conn.identity();
         match conn.handle_frame(now(), frame) {
             Ok(Some(Event::Hello(hello))) => {
-                return Some(end..end + copy_args(&hello, free).unwrap_or(0));
+                // What does not fit is too much to be a hello.
+                return Some(end..end + hello.copy_args(free).unwrap_or(0));
             }
             Ok(Some(Event::Call(call))) => {
-                let started = Started { id: call.id, identity, token: call.token };
+                let upload = call.method.upload;
+                let started = Started { id: call.id, identity, token: call.token, upload };
+                if upload {
+                    self.pipe.lock(|pipe| pipe.borrow_mut().begin(&call));
+                }
                 log!(debug, "{}: {} is {=str}", self.id, call.id, call.method.name);
                 match self.server.service.decode(&call) {
                     Ok(request) => {
@@ -307,6 +318,15 @@ where
             || conn.has_room() && self.kept.get() == 0 && self.slots.iter().any(is_free)
     }
 
+    /// Hands on what the engine has of an upload.
+    #[inline(never)]
+    fn fill_pipe(&self, cx: &Context<'_>) {
+        let mut conn = self.conn.borrow_mut();
+        if self.pipe.lock(|pipe| pipe.borrow_mut().fill(&mut conn, cx)) {
+            self.progress.set(true);
+        }
+    }
+
     /// Lets the others act on what has happened.
     async fn turn(&self) {
         let mut waited = false;
@@ -353,7 +373,8 @@ where
             })
             .await;
             self.progress.set(true);
-            let host = CallHost::new(&self.server.shared);
+            let reads = Reads { call: started.id, pipe: &self.pipe };
+            let host = CallHost::new(&self.server.shared, started.upload.then_some(reads));
             let cx = Cx::new(self.id, started.token, &host).with_identity(started.identity);
             {
                 let mut call = pin!(self.server.service.call(cx, request));
@@ -408,11 +429,13 @@ where
             Err(error) => conn.fail(*id, error),
             Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, *id, reply, blobs)),
         };
-        if let Err(SendError::Full(_)) = result {
-            kept.count_in(sent);
-            return Poll::Pending;
-        }
         match (&result, answer) {
+            (Err(SendError::Full(_)), _) => {
+                kept.count_in(sent);
+                return Poll::Pending;
+            }
+            // Its request is still to come, so reading goes on.
+            (Err(SendError::Early), _) => return Poll::Pending,
             (Ok(_), Ok(_)) => log!(debug, "{}: {} is answered", self.id, id),
             (Ok(_), Err(error)) => {
                 log!(debug, "{}: {} fails, {}", self.id, id, error.code());
@@ -546,46 +569,4 @@ const fn is_ending(phase: Phase) -> bool {
 
 const fn ready_if(ready: bool) -> Poll<()> {
     if ready { Poll::Ready(()) } else { Poll::Pending }
-}
-
-/// Copies as much as there is room for, and tells how much.
-/// Copies a hello's arguments to where they outlive its frame, as MessagePack in either dialect,
-/// and tells their length.
-///
-/// `None` where there are none, or where they are too much to be a hello.
-fn copy_args(hello: &Hello<'_>, to: &mut [u8]) -> Option<usize> {
-    let args = hello.args()?;
-    let mut writer = Writer::new(Dialect::V2, to, 0, &|_| None);
-    copy_value(args, &mut writer, MAX_DEPTH)?;
-    Some(writer.finish().ok()?.len as usize)
-}
-
-fn copy_value(value: Value<'_>, writer: &mut Writer<'_>, depth: usize) -> Option<()> {
-    match value.reader().next().ok()? {
-        Token::Bool(value) => writer.bool(value),
-        Token::Int(value) => writer.int(value),
-        Token::Uint(value) => writer.uint(value),
-        Token::Float(value) => writer.float(value),
-        Token::Str(value) => writer.str(value),
-        Token::Bytes(value) => writer.bytes(value),
-        Token::Seq(_) => {
-            let depth = depth.checked_sub(1)?;
-            let open = writer.begin_seq(Some(value.items().count())).ok()?;
-            for item in value.items() {
-                copy_value(item, writer, depth)?;
-            }
-            writer.end(open).ok()?;
-        }
-        Token::Map(_) => {
-            let depth = depth.checked_sub(1)?;
-            let open = writer.begin_map(Some(value.entries().count())).ok()?;
-            for (key, value) in value.entries() {
-                writer.key(key);
-                copy_value(value, writer, depth)?;
-            }
-            writer.end(open).ok()?;
-        }
-        _ => writer.null(),
-    }
-    Some(())
 }

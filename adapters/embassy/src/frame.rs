@@ -79,8 +79,8 @@ pub(crate) struct Incoming {
     filled: Range<usize>,
     /// The data frame under way, behind its header.
     frame: Option<Data>,
-    /// A fragmented message is under way, with so many bytes up to now.
-    message: Option<u64>,
+    /// A message is under way: of this kind, with so many bytes up to now.
+    message: Option<(OpCode, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,13 +125,15 @@ impl Incoming {
         self.filled = 0..0;
     }
 
-    /// Looks at what is there. Frames up to `window` bytes are handed on whole; messages above
-    /// `most` are refused. Data is handed on only if there is `room`.
+    /// Looks at what is there. Frames up to `window` and `piece` bytes are handed on whole, longer
+    /// ones in pieces; messages above what there may be of their kind at `most` are refused. Data is
+    /// handed on only if there is `room`.
     pub(crate) fn next(
         &mut self,
         buffer: &mut [u8],
         window: usize,
-        most: u64,
+        piece: usize,
+        most: impl Fn(OpCode) -> u64,
         room: bool,
     ) -> Found {
         if self.frame.is_none() {
@@ -145,12 +147,13 @@ impl Incoming {
             return Found::Held;
         }
         let available = self.filled.len() as u64;
-        let whole = data.left <= available;
+        let whole = data.left <= available.min(piece as u64);
         // A header was taken off the front, so that the whole window is free for the payload.
-        if !whole && (data.left <= window as u64 || available == 0) {
+        let comes_whole = data.left <= window.min(piece) as u64;
+        if !whole && (comes_whole || available == 0) {
             return Found::More;
         }
-        let count = data.left.min(available) as usize;
+        let count = data.left.min(available).min(piece as u64) as usize;
         let payload = self.filled.start..self.filled.start + count;
         self.filled.start = payload.end;
         unmask(buffer.get_mut(payload.clone()).unwrap_or_default(), data.mask);
@@ -166,7 +169,7 @@ impl Incoming {
     }
 
     /// Takes a header off the front: that of a data frame is kept, a control frame is taken whole.
-    fn header(&mut self, buffer: &mut [u8], most: u64) -> Option<Found> {
+    fn header(&mut self, buffer: &mut [u8], most: impl Fn(OpCode) -> u64) -> Option<Found> {
         const fn violation(reason: &'static str) -> Option<Found> {
             Some(Found::Violation(CloseCode::Protocol, reason))
         }
@@ -221,12 +224,13 @@ impl Incoming {
         };
         let start = self.filled.end - payload.len();
         if !is_control {
-            let total = self.message.unwrap_or(0).saturating_add(len);
-            if total > most {
+            let (kind, before) = self.message.unwrap_or((opcode, 0));
+            let total = before.saturating_add(len);
+            if total > most(kind) {
                 return Some(Found::TooBig(total));
             }
             self.filled.start = start;
-            self.message = Some(total);
+            self.message = Some((kind, total));
             self.frame = Some(Data { opcode, fin, mask, left: len });
             return None;
         }
@@ -299,7 +303,7 @@ mod tests {
         let (mut said, mut data) = (String::new(), Vec::new());
         let mut rest = bytes;
         loop {
-            let found = incoming.next(&mut buffer, WINDOW, MOST, true);
+            let found = incoming.next(&mut buffer, WINDOW, usize::MAX, |_| MOST, true);
             match found {
                 Found::More => {
                     let room = incoming.room(&mut buffer, WINDOW);

@@ -2,14 +2,14 @@
 
 use crate::Lent;
 use core::cell::{Cell, RefCell};
-use core::task::Context;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::waitqueue::MultiWakerRegistration;
 use wslink_core::{
-    Attachment, Audience, Blob, Encode, Host, Hub, Instant, Limit, LimitExceeded, Memory, Publish,
-    PublishError, Table,
+    Attachment, Audience, Blob, CallId, Encode, Host, Hub, Instant, Limit, LimitExceeded, Memory,
+    Pipe, Publish, PublishError, Table, UploadSource,
 };
 
 /// The clock of all connections.
@@ -73,6 +73,7 @@ pub(crate) struct CallHost<'s, 'm, M: Memory<Buffer = Lent<'m>>, R: RawMutex, co
     blobs: Mutex<R, RefCell<M::Blobs>>,
     /// When progress may be told next.
     progress_at: Mutex<R, Cell<Instant>>,
+    upload: Option<Reads<'s, R>>,
 }
 
 /// Least time between two tellings of a call's progress.
@@ -83,9 +84,9 @@ where
     M: Memory<Buffer = Lent<'m>>,
     R: RawMutex,
 {
-    pub(crate) fn new(shared: &'s Shared<'m, M, R, PEERS>) -> Self {
+    pub(crate) fn new(shared: &'s Shared<'m, M, R, PEERS>, upload: Option<Reads<'s, R>>) -> Self {
         let progress_at = Mutex::new(Cell::new(Instant::default()));
-        Self { shared, blobs: Mutex::new(RefCell::default()), progress_at }
+        Self { shared, blobs: Mutex::new(RefCell::default()), progress_at, upload }
     }
 
     pub(crate) fn into_blobs(self) -> M::Blobs {
@@ -130,6 +131,10 @@ where
         })
     }
 
+    fn upload(&self) -> Option<&dyn UploadSource> {
+        self.upload.as_ref().map(|reads| reads as _)
+    }
+
     fn is_progress_due(&self, last: bool) -> bool {
         let now = now();
         self.progress_at.lock(|at| {
@@ -139,5 +144,29 @@ where
             }
             due || last
         })
+    }
+}
+
+/// What lies between a connection and the call that reads an upload. Small, since it is there for
+/// each connection: while it is read the connection fills it again.
+pub(crate) type SharedPipe<R> = Mutex<R, RefCell<Pipe<[u8; 64]>>>;
+
+pub(crate) const fn pipe<R: RawMutex>() -> SharedPipe<R> {
+    Mutex::new(RefCell::new(Pipe::new([0; 64])))
+}
+
+/// Where a call reads its upload.
+pub(crate) struct Reads<'s, R: RawMutex> {
+    pub(crate) call: CallId,
+    pub(crate) pipe: &'s SharedPipe<R>,
+}
+
+impl<R: RawMutex + Sync> UploadSource for Reads<'_, R> {
+    fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<usize> {
+        self.pipe.lock(|pipe| pipe.borrow_mut().poll_read(self.call, cx, into))
+    }
+
+    fn upload_len(&self) -> Option<u64> {
+        self.pipe.lock(|pipe| pipe.borrow().len(self.call))
     }
 }

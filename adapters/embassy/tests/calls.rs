@@ -253,3 +253,55 @@ fn two_hundred_connections_one_after_the_other() {
         }
     });
 }
+
+/// An upload is read as it comes, and may be larger than all memory of the device.
+#[test]
+fn an_upload_that_is_larger_than_all_memory() {
+    let image: Vec<u8> = (0..300_000).map(|at| (at * 31 / 7) as u8).collect();
+    let mut digests = Vec::new();
+    for dialect in BOTH {
+        with_scope(async |net| {
+            let mut client = Client::login(net, dialect).await;
+            let upload = Value::Binary(image.clone());
+            let update = client.call("scope.firmware_update", vec![upload]).await.unwrap();
+            assert_eq!(get(&update, "length").as_u64(), Some(300_000));
+            digests.push(get(&update, "digest").as_str().unwrap().to_owned());
+            // Those that fit are taken in the same way.
+            for len in [0, 1, 900, 1012, 1013] {
+                let upload = Value::Binary(image[..len].to_vec());
+                let update = client.call("scope.firmware_update", vec![upload]).await.unwrap();
+                assert_eq!(get(&update, "length").as_u64(), Some(len as u64));
+            }
+        });
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn small_calls_are_answered_while_an_upload_comes() {
+    with_scope(async |net| {
+        let mut client = Client::login(net, Dialect::V2).await;
+        let upload = vec![Value::Binary(vec![3; 50_000])];
+        let frames = client.frames("rpc:upload:1", "scope.firmware_update", upload);
+        for (first, payload) in frames {
+            let mut chunk = payload;
+            chunk[..4].copy_from_slice(&0xffff_u32.to_le_bytes());
+            client.raw.send(first, &chunk).await;
+            client.call("scope.settings.get", vec![]).await.unwrap();
+        }
+        let update = client.answer("rpc:upload:1").await.unwrap();
+        assert_eq!(get(&update, "length").as_u64(), Some(50_000));
+    });
+}
+
+#[test]
+fn an_attachment_for_another_method_is_told_its_limit() {
+    with_scope(async |net| {
+        let mut client = Client::login(net, Dialect::V1).await;
+        let upload = vec![Value::Binary(vec![3; 50_000])];
+        let error = client.call("scope.capture", upload.clone()).await.unwrap_err();
+        assert_eq!(code(&error), -32003);
+        let update = client.call("scope.firmware_update", upload).await.unwrap();
+        assert_eq!(get(&update, "length").as_u64(), Some(50_000));
+    });
+}

@@ -1,13 +1,13 @@
 //! The service's part of a connection: decode, run, decide, and never let a panic through.
 
 use crate::http::Visitor;
-use crate::shared::{CallHost, Shared};
+use crate::shared::{CallHost, Reads, Shared, lock};
 use crate::{HeapTable, Options};
 use core::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use std::panic::catch_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use wslink_core::wire::{Dialect, MAX_DEPTH, Token, Value, Writer};
+use std::sync::Arc;
+use wslink_core::wire::{MAX_DEPTH, Value};
 use wslink_core::{
     Call, CallId, Cx, Hello, HttpRequest as _, Identity, PeerId, RpcError, Service, Verdict,
 };
@@ -63,9 +63,11 @@ pub(crate) fn decode<S: Service>(
 pub(crate) async fn run<'s, S: Service<Blob: Send + 'static>>(
     server: Borrowed<'s, S>,
     started: Started,
+    upload: Option<Reads>,
     request: S::Request,
 ) -> (Started, Answer<S>) {
-    let host = CallHost::new(server.shared, server.options.config.limits.attachments);
+    let most = server.options.config.limits.attachments;
+    let host = CallHost::new(server.shared, most, upload);
     let call = async {
         let cx = Cx::new(started.peer, started.token, &host).with_identity(started.identity);
         server.service.call(cx, request).await
@@ -114,10 +116,6 @@ pub(crate) async fn judge<S: Service<Blob: Send + 'static>>(
     verdict
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Tells the service something, and goes on if it panics at that.
 pub(crate) fn tell(peer: PeerId, what: &str, tell: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(tell)).is_err() {
@@ -137,54 +135,16 @@ pub(crate) fn tell_listened<S: Service<Blob: Send + 'static>>(server: Borrowed<'
     }
 }
 
-/// A copy of a hello's arguments that outlives its frame, as MessagePack in either dialect.
-///
-/// `None` where there are none, or where something was nested too deeply to be a hello.
+/// A copy of a hello's arguments that outlives its frame, as MessagePack in either dialect; `None`
+/// where there are none.
 pub(crate) fn copy_args(hello: &Hello<'_>) -> Option<Vec<u8>> {
-    let args = hello.args()?;
     let mut buffer = Vec::new();
-    loop {
-        let mut writer = Writer::new(Dialect::V2, &mut buffer, 0, &|_| None);
-        copy(args, &mut writer, MAX_DEPTH)?;
-        match writer.finish() {
-            Ok(encoded) => {
-                buffer.truncate(encoded.len as usize);
-                return Some(buffer);
-            }
-            Err(overflow) if overflow.needed > buffer.len() => buffer.resize(overflow.needed, 0),
-            Err(_) => return None,
-        }
+    if let Err(needed) = hello.copy_args(&mut buffer) {
+        buffer.resize(needed, 0);
+        let len = hello.copy_args(&mut buffer).unwrap_or(0);
+        buffer.truncate(len);
     }
-}
-
-fn copy(value: Value<'_>, writer: &mut Writer<'_>, depth: usize) -> Option<()> {
-    match value.reader().next().ok()? {
-        Token::Bool(value) => writer.bool(value),
-        Token::Int(value) => writer.int(value),
-        Token::Uint(value) => writer.uint(value),
-        Token::Float(value) => writer.float(value),
-        Token::Str(value) => writer.str(value),
-        Token::Bytes(value) => writer.bytes(value),
-        Token::Seq(_) => {
-            let depth = depth.checked_sub(1)?;
-            let open = writer.begin_seq(Some(value.items().count())).ok()?;
-            for item in value.items() {
-                copy(item, writer, depth)?;
-            }
-            writer.end(open).ok()?;
-        }
-        Token::Map(_) => {
-            let depth = depth.checked_sub(1)?;
-            let open = writer.begin_map(Some(value.entries().count())).ok()?;
-            for (key, value) in value.entries() {
-                writer.key(key);
-                copy(value, writer, depth)?;
-            }
-            writer.end(open).ok()?;
-        }
-        _ => writer.null(),
-    }
-    Some(())
+    (!buffer.is_empty()).then_some(buffer)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! One connection: everything that can happen to it, in one place.
 
+mod end;
+
 use crate::calls::{self, Answer, Borrowed, Started};
 use crate::http::Visitor;
+use crate::shared::{self, Reads, SharedPipe};
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
@@ -19,7 +22,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use wslink_core::{
     Api, Buffers, CallId, CloseCode, CloseReason, Connection, Entropy, Event, Frame, Instant,
-    PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
+    OpCode, PeerId, Phase, SendError, Service, TimeoutReason, Verdict,
 };
 
 /// Messages that are read, batches that are written and rounds that are made before the others
@@ -52,7 +55,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let peer = server.shared.hub().next_peer();
-    let start = move |started, request| calls::run(server, started, request);
+    let start = move |started, upload, request| calls::run(server, started, upload, request);
     let judge = {
         let visitor = Arc::clone(&visitor);
         move |args| calls::judge(server, peer, Arc::clone(&visitor), args)
@@ -67,7 +70,8 @@ where
     // The engine answers a hello that is a little too big; only what is out of all proportion is
     // not let in at all.
     let before_hello = config.limits.message_before_hello.saturating_mul(2).max(16 << 10);
-    let most = conn.frame_limit();
+    // tungstenite hands over whole messages, so that attachments are bounded as well.
+    let most = conn.frame_limit(OpCode::Text);
     let socket = Socket::new(Role::Server, stream, read_ahead, most.min(before_hello.into()), most);
     Some(Box::new(Driver::new(server, conn, socket, visitor, start, judge)))
 }
@@ -91,6 +95,8 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     /// Calls that were not over at once. Made with the first one, since it costs as much as a call.
     running: Option<FuturesUnordered<Abortable<Place<C>>>>,
     handles: Vec<(CallId, AbortHandle)>,
+    /// From the engine to the call that reads an upload. Made with the first one.
+    pipe: Option<SharedPipe>,
     /// Answers that found no room. While there are any, nothing more is read, and calls go on only
     /// if there is nothing to send that would make room.
     kept: Vec<(Started, Answer<S>)>,
@@ -142,7 +148,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     C: Future<Output = (Started, Answer<S>)>,
     H: Future<Output = Verdict>,
-    N: Fn(Started, S::Request) -> C,
+    N: Fn(Started, Option<Reads>, S::Request) -> C,
     J: Fn(Option<Vec<u8>>) -> H,
 {
     fn new(
@@ -167,6 +173,7 @@ where
             gathered: 0,
             running: None,
             handles: Vec::new(),
+            pipe: None,
             kept: Vec::new(),
             retry: false,
             queued: 0,
@@ -196,6 +203,9 @@ where
             self.poll_news(cx, now);
             let mut progress = self.poll_hello(cx, now);
             progress |= self.poll_calls(cx);
+            if let Some(pipe) = &self.pipe {
+                progress |= shared::lock(pipe).fill(&mut self.conn, cx);
+            }
             progress |= self.poll_read(cx, now);
             progress |= self.poll_write(cx, now);
             progress |= self.poll_events(now);
@@ -242,7 +252,7 @@ where
                 }
             }
             (Ok(()), Verdict::Accept | Verdict::AcceptAs(_)) => {
-                self.socket.set_limit(self.conn.frame_limit());
+                self.socket.set_limit(self.conn.frame_limit(OpCode::Text));
                 if !self.opened {
                     self.opened = true;
                     log::info!("{peer} said hello");
@@ -397,7 +407,14 @@ where
                 let (method, token) = (call.method.name, call.token);
                 let started = Started { peer: self.peer, identity, id: call.id, method, token };
                 match calls::decode(self.server.service, self.peer, &call) {
-                    Ok(request) => self.run(cx, started, request, now),
+                    Ok(request) => {
+                        let upload = call.method.upload.then(|| {
+                            let pipe = self.pipe.get_or_insert_with(shared::pipe);
+                            shared::lock(pipe).begin(&call);
+                            Reads::new(call.id, Arc::clone(pipe))
+                        });
+                        self.run(cx, started, upload, request, now);
+                    }
                     Err(error) => self.answer(started, Answer::Error(error)),
                 }
             }
@@ -415,9 +432,16 @@ where
     }
 
     /// Begins a call, also one that the peer's Close follows, as upstream does.
-    fn run(&mut self, cx: &mut Context<'_>, started: Started, request: S::Request, now: Instant) {
+    fn run(
+        &mut self,
+        cx: &mut Context<'_>,
+        started: Started,
+        upload: Option<Reads>,
+        request: S::Request,
+        now: Instant,
+    ) {
         let mut place = self.place.take().unwrap_or_else(|| Box::pin(None.into()));
-        place.set(Some((self.start)(started, request)).into());
+        place.set(Some((self.start)(started, upload, request)).into());
         match place.as_mut().poll(cx) {
             Poll::Ready(finished) => {
                 place.set(None.into());
@@ -646,6 +670,7 @@ where
         if self.handles.is_empty() {
             self.running.take_if(|running| running.is_empty());
             self.handles = Vec::new();
+            self.pipe = None;
         }
     }
 }
@@ -656,7 +681,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     C: Future<Output = (Started, Answer<S>)>,
     H: Future<Output = Verdict>,
-    N: Fn(Started, S::Request) -> C,
+    N: Fn(Started, Option<Reads>, S::Request) -> C,
     J: Fn(Option<Vec<u8>>) -> H,
 {
     type Output = ();
@@ -670,28 +695,4 @@ where
 impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Unpin
     for Driver<'_, S, T, C, H, N, J>
 {
-}
-
-impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Driver<'_, S, T, C, H, N, J> {
-    fn leave(&mut self, reason: CloseReason) {
-        let peer = self.peer;
-        log::info!("{peer} is gone: {reason:?}");
-        self.conn.leave(&mut self.server.shared.hub());
-        if core::mem::take(&mut self.opened) {
-            calls::tell(peer, "closed", || self.server.service.closed(peer, reason));
-            calls::tell_listened(self.server);
-        }
-    }
-}
-
-/// However a connection ends, also by a panic or because its future was dropped.
-impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Drop
-    for Driver<'_, S, T, C, H, N, J>
-{
-    fn drop(&mut self) {
-        if self.ended.is_none() {
-            let dropped = CloseReason::Local(CloseCode::GoingAway);
-            self.leave(self.conn.closed().unwrap_or(dropped));
-        }
-    }
 }

@@ -4,13 +4,14 @@ use crate::attempts::Attempts;
 use crate::{Heap, HeapBuffer, HeapTable, Options};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::task::{Context, Poll};
 use core::time::Duration;
 use event_listener::{Event, EventListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant as StdInstant;
 use wslink_core::{
-    Attachment, Audience, Blob, Encode, Entropy, Host, Hub, HubBuffers, Instant, Limit,
-    LimitExceeded, Publications, Publish, PublishError, Table, TopicInfo,
+    Attachment, Audience, Blob, CallId, Encode, Entropy, Host, Hub, HubBuffers, Instant, Limit,
+    LimitExceeded, Pipe, Publications, Publish, PublishError, Table, TopicInfo, UploadSource,
 };
 
 /// Stops a [`Server`](crate::Server); a clone can be kept by a signal handler or by the service.
@@ -262,6 +263,7 @@ impl Drop for Entered {
 pub(crate) struct CallHost<'s, B: Blob + Send + 'static> {
     shared: &'s Shared<B>,
     most: u16,
+    upload: Option<Reads>,
     blobs: Mutex<HeapTable<B>>,
     /// When progress may be told next, in milliseconds.
     progress_at: AtomicU64,
@@ -271,8 +273,8 @@ pub(crate) struct CallHost<'s, B: Blob + Send + 'static> {
 const PROGRESS: Duration = Duration::from_millis(50);
 
 impl<'s, B: Blob + Send + 'static> CallHost<'s, B> {
-    pub(crate) fn new(shared: &'s Shared<B>, most: u16) -> Self {
-        Self { shared, most, blobs: Mutex::default(), progress_at: AtomicU64::new(0) }
+    pub(crate) fn new(shared: &'s Shared<B>, most: u16, upload: Option<Reads>) -> Self {
+        Self { shared, most, upload, blobs: Mutex::default(), progress_at: AtomicU64::new(0) }
     }
 
     pub(crate) fn into_blobs(self) -> HeapTable<B> {
@@ -308,6 +310,10 @@ impl<B: Blob + Send + 'static> Host<B> for CallHost<'_, B> {
         Ok(Attachment::nth(u32::try_from(index).map_err(|_| full)?))
     }
 
+    fn upload(&self) -> Option<&dyn UploadSource> {
+        self.upload.as_ref().map(|reads| reads as _)
+    }
+
     fn is_progress_due(&self, last: bool) -> bool {
         let now = self.shared.control.now();
         let due = now.as_millis() >= self.progress_at.load(Ordering::Relaxed);
@@ -316,4 +322,40 @@ impl<B: Blob + Send + 'static> Host<B> for CallHost<'_, B> {
         }
         due || last
     }
+}
+
+/// What lies between a connection and the call that reads an upload.
+pub(crate) type SharedPipe = Arc<Mutex<Pipe<Box<[u8]>>>>;
+
+pub(crate) fn pipe() -> SharedPipe {
+    Arc::new(Mutex::new(Pipe::new(vec![0; PIPE].into())))
+}
+
+/// How much of an upload is handed on at a time.
+const PIPE: usize = 16 << 10;
+
+/// Where a call reads its upload.
+pub(crate) struct Reads {
+    call: CallId,
+    pipe: SharedPipe,
+}
+
+impl Reads {
+    pub(crate) const fn new(call: CallId, pipe: SharedPipe) -> Self {
+        Self { call, pipe }
+    }
+}
+
+impl UploadSource for Reads {
+    fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<usize> {
+        lock(&self.pipe).poll_read(self.call, cx, into)
+    }
+
+    fn upload_len(&self) -> Option<u64> {
+        lock(&self.pipe).len(self.call)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -75,12 +75,12 @@ impl<'s> Enums<'s> {
         let mut replies = Slots::new(&item.generics);
         let (mut request_variants, mut reply_variants) = (Vec::new(), Vec::new());
         for method in methods {
-            let Method { ident, params, output, .. } = method;
+            let Method { ident, output, .. } = method;
             request_variants.push(if method.runs_at_once() {
                 let reply = requests.add(output.value().clone());
                 quote!(#ident(#reply))
             } else {
-                let fields = params.iter().map(|Param { ident, ty, .. }| {
+                let fields = method.arguments().map(|Param { ident, ty, .. }| {
                     let ty = requests.add(ty.clone());
                     quote!(#ident: #ty)
                 });
@@ -134,9 +134,11 @@ impl<'s> Enums<'s> {
 }
 
 fn method_info(method: &Method) -> TokenStream {
-    let Method { name, doc, deadline, params, output, .. } = method;
+    let Method { name, doc, deadline, params, upload, output, .. } = method;
+    let with = if *upload { quote!(with_upload) } else { quote!(with_params) };
     let params = params.iter().map(|param| {
         let (name, ty) = (&param.name, text::written(&param.ty));
+        let ty = if *upload { "bytes".to_owned() } else { ty };
         let new = if param.is_optional() { quote!(optional) } else { quote!(required) };
         quote!(::wslink::ParamInfo::#new(#name).with_type(#ty))
     });
@@ -145,7 +147,7 @@ fn method_info(method: &Method) -> TokenStream {
     let deadline = deadline.as_ref().map(|deadline| quote!(.with_deadline(#deadline)));
     quote! {
         ::wslink::MethodInfo::new(#name)
-            .with_params(&[#(#params),*])
+            .#with(&[#(#params),*])
             .with_returns(#returns)
             #doc
             #deadline
@@ -154,9 +156,9 @@ fn method_info(method: &Method) -> TokenStream {
 
 fn decode(methods: &[Method], request: &Ident) -> TokenStream {
     let arms = methods.iter().enumerate().map(|(index, method)| {
-        let Method { ident, params, .. } = method;
-        let arguments = params.iter().enumerate().map(argument);
-        let names = params.iter().map(|param| &param.ident);
+        let Method { ident, .. } = method;
+        let arguments = method.arguments().enumerate().map(argument);
+        let names = method.arguments().map(|param| &param.ident);
         let ready = if method.runs_at_once() {
             let names = names.clone();
             let result = finish(method, quote!(Self::#ident(self, #(#names),*)), request);
@@ -171,7 +173,7 @@ fn decode(methods: &[Method], request: &Ident) -> TokenStream {
             }
         }
     });
-    let params = if methods.iter().all(|method| method.params.is_empty()) {
+    let params = if methods.iter().all(|method| method.arguments().next().is_none()) {
         quote!(call.params()?;)
     } else {
         quote!(let __params = call.params()?;)
@@ -236,19 +238,24 @@ fn argument((index, param): (usize, &Param)) -> TokenStream {
 
 fn call(methods: &[Method], request: &Ident, reply: &Ident) -> TokenStream {
     let arms = methods.iter().map(|method| {
-        let Method { ident, is_async, cx, params, .. } = method;
+        let Method { ident, is_async, cx, upload, .. } = method;
         if method.runs_at_once() {
             return quote!(#request::#ident(reply) => #reply::#ident(reply));
         }
-        let names = params.iter().map(|param| &param.ident);
+        let names = method.arguments().map(|param| &param.ident);
         let fields = names.clone();
         let cx = cx.as_ref().map(|ty| quote_spanned!(ty.span()=> __cx,));
+        let upload = upload.then(|| quote!(__cx.upload()?));
         let wait = is_async.then(|| quote!(.await));
-        let result = finish(method, quote!(Self::#ident(self, #cx #(#names),*) #wait), reply);
+        let result =
+            finish(method, quote!(Self::#ident(self, #cx #(#names),* #upload) #wait), reply);
         quote!(#request::#ident { #(#fields),* } => #result)
     });
-    let cx =
-        if methods.iter().any(|method| method.cx.is_some()) { quote!(__cx) } else { quote!(_) };
+    let cx = if methods.iter().any(|method| method.cx.is_some() || method.upload) {
+        quote!(__cx)
+    } else {
+        quote!(_)
+    };
     quote! {
         async fn call(
             &self,

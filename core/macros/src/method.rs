@@ -22,6 +22,8 @@ pub(crate) struct Method {
     /// The type of its context, if it takes one.
     pub(crate) cx: Option<Type>,
     pub(crate) params: Vec<Param>,
+    /// Whether the only parameter is read as it comes.
+    pub(crate) upload: bool,
     pub(crate) output: Output,
 }
 
@@ -54,6 +56,12 @@ impl Method {
     /// Whether it is run while the call is decoded, so that its arguments may be borrowed.
     pub(crate) const fn runs_at_once(&self) -> bool {
         !self.is_async && self.cx.is_none()
+    }
+
+    /// What is decoded from a call: all parameters, but for an upload.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &Param> + Clone {
+        let all = if self.upload { &[][..] } else { &*self.params };
+        all.iter()
     }
 
     /// Reads a method with its `#[rpc(..)]`, and takes the attributes of its parameters away.
@@ -91,6 +99,8 @@ impl Method {
             (true, _) => Some("this method is `async`"),
             (false, Some(_)) => Some("this method takes `cx`"),
         };
+        let upload = takes_upload(signature, is_async, mistakes);
+        let borrows = borrows.filter(|_| !upload);
         let mut params = Vec::new();
         for input in &mut signature.inputs {
             let FnArg::Typed(input) = input else { continue };
@@ -118,6 +128,7 @@ impl Method {
             is_async,
             cx,
             params,
+            upload,
             output: output?,
         })
     }
@@ -227,6 +238,37 @@ fn context(signature: &Signature, mistakes: &mut Mistakes) -> Option<Type> {
         }
     }
     context
+}
+
+/// Whether a parameter is an upload, which then has to be the only one.
+fn takes_upload(signature: &Signature, is_async: bool, mistakes: &mut Mistakes) -> bool {
+    let typed = signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(input) if !is_cx(&input.ty) => Some(input),
+        _ => None,
+    });
+    let is_upload = |ty| check::last_name(ty).is_some_and(|name| name == "Upload");
+    let (uploads, others): (Vec<_>, Vec<_>) = typed.partition(|input| is_upload(&input.ty));
+    let Some((upload, more)) = uploads.split_first() else { return false };
+    for other in more.iter().chain(&others) {
+        let message = "a method that takes an `Upload` takes nothing else: it is all that clients \
+            give";
+        mistakes.push(Error::new_spanned(other, message));
+    }
+    if !is_async {
+        let message = "an upload is read as it comes, by `upload.read(&mut buffer).await`; make \
+            this an `async fn`";
+        mistakes.push(Error::new_spanned(upload, message));
+    }
+    for attr in &upload.attrs {
+        let is_default = |input: ParseStream<'_>| {
+            let options = Punctuated::<ParamOption, Token![,]>::parse_terminated(input)?;
+            Ok(options.iter().any(|it| matches!(it, ParamOption::Default(..))))
+        };
+        if attr.path().is_ident("rpc") && attr.parse_args_with(is_default).unwrap_or(false) {
+            mistakes.push(Error::new_spanned(attr, "an upload cannot be left out"));
+        }
+    }
+    true
 }
 
 fn is_cx(ty: &Type) -> bool {

@@ -6,7 +6,7 @@ use super::requests::Kind;
 use super::{Client, HELLO_ID, UNTOLD, ZERO, name};
 use crate::arena::Span;
 use crate::connection::CallId;
-use crate::connection::inbound::{Beginning, Refusal, Whole};
+use crate::connection::inbound::{Beginning, Bounds, Refusal, Whole};
 use crate::connection::request::Message;
 use crate::envelope::Field;
 use crate::state::Step;
@@ -81,12 +81,12 @@ impl<M: Memory> Client<M> {
                 }
             }
             Frame::Binary { fin, payload } if self.dialect == Dialect::V1 => {
-                let most = self.message_limit();
+                let bounds = self.bounds();
                 // Attachments that no message named must not keep out those that will be.
                 while !self.inbound.has_room_for(payload.len()) && self.inbound.forget_attachment()
                 {
                 }
-                self.inbound.attachment(now, fin, payload, most).map(|()| None)
+                self.inbound.attachment(now, fin, payload, &bounds).map(|()| None)
             }
             Frame::Binary { payload, .. } if payload.len() as u64 > self.limits.frame.into() => {
                 self.handle_too_big(now, payload.len() as u64);
@@ -96,8 +96,8 @@ impl<M: Memory> Client<M> {
                 if fin && self.inbound.make_way(payload, &self.limits) {
                     self.unfinished += 1;
                 }
-                let (frame, most) = (self.frame_limit(), self.message_limit());
-                let result = self.inbound.chunk(now, fin, payload, &self.limits, frame, most);
+                let bounds = self.bounds();
+                let result = self.inbound.chunk(now, fin, payload, &bounds);
                 if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
                     let beginning = payload.get(start..).unwrap_or_default();
                     return self.too_big(exceeded, Message::Chunk(beginning));
@@ -105,12 +105,13 @@ impl<M: Memory> Client<M> {
                 result
             }
             Frame::Continuation { fin, payload } => {
-                let (frame, most) = (self.frame_limit(), self.message_limit());
-                self.inbound.continuation(now, fin, payload, &self.limits, frame, most)
+                let bounds = self.bounds();
+                self.inbound.continuation(now, fin, payload, &bounds)
             }
         };
         match whole {
-            Ok(None) => None,
+            // Uploads are a server's.
+            Ok(None | Some(Whole::Upload(_) | Whole::Tail(_))) | Err(Refusal::Upload(_)) => None,
             Ok(Some(Whole::Text(bytes))) => self.handle_message(now, Message::Text(bytes)),
             Ok(Some(Whole::Chunk(bytes))) => self.handle_message(now, Message::Chunk(bytes)),
             Ok(Some(Whole::Stored(_, span))) => self.handle_message(now, Message::Stored(span)),
@@ -124,6 +125,15 @@ impl<M: Memory> Client<M> {
             Err(Refusal::Limit(exceeded, _)) => {
                 Some(Event::Unreadable(Unreadable::Limit(exceeded)))
             }
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            limits: self.limits,
+            frame: self.frame_limit(),
+            message: self.message_limit(),
+            methods: &[],
         }
     }
 

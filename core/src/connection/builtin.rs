@@ -350,5 +350,9 @@ fn hash(api: &Api) -> u64 {
 pub(super) fn token(kwargs: Option<Value<'_>>) -> Result<Option<u32>, RpcError> {
     let found = kwargs.and_then(|kwargs| kwargs.entries().find(|(key, _)| *key == TOKEN));
     let Some((_, value)) = found else { return Ok(None) };
+    token_of(value)
+}
+
+pub(super) fn token_of(value: Value<'_>) -> Result<Option<u32>, RpcError> {
     value.deserialize().map(Some).map_err(|why| RpcError::invalid_param(TOKEN, why))
 }

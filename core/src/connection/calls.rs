@@ -66,6 +66,8 @@ struct Slot<M: Memory> {
     span: Span,
     /// It was ended from here, and the caller has not been told.
     untold: Option<Ended>,
+    /// It was started ahead of its request, which tells the id.
+    unnamed: bool,
     state: State<M>,
 }
 
@@ -158,10 +160,60 @@ impl<M: Memory> Calls<M> {
 
     /// Whether one more request can be taken and be answered at least with an error.
     pub(crate) fn has_room(&self, limits: &Limits) -> bool {
-        let most = usize::from(limits.calls.max(1)).min(self.slots.0.capacity());
+        let most = self.most(limits);
         let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
         self.slots.0.as_ref().len() < most
             && self.arena.capacity().saturating_sub(used) >= reserve(limits)
+    }
+
+    /// How many there may be at once.
+    pub(crate) fn most(&self, limits: &Limits) -> usize {
+        usize::from(limits.calls.max(1)).min(self.slots.0.capacity())
+    }
+
+    /// Takes in a call whose request is still to come.
+    pub(crate) fn open_ahead(
+        &mut self,
+        method: &'static MethodInfo,
+        deadline: Option<Instant>,
+    ) -> Option<CallId> {
+        let call = self.open("", Some(method), deadline, None)?;
+        self.slot_mut(call)?.unnamed = true;
+        Some(call)
+    }
+
+    /// The request of a call that was started ahead has come.
+    pub(crate) fn name(&mut self, call: CallId, id: &str, token: Option<u32>) {
+        // There is room: the request would not have been taken otherwise.
+        let Some(span) = self.arena.alloc(id.len(), &mut self.slots) else { return };
+        span.of_mut(self.arena.bytes_mut()).copy_from_slice(id.as_bytes());
+        if let Some(slot) = self.slot_mut(call) {
+            (slot.span, slot.unnamed) = (span, false);
+        }
+        self.set_token(call, token);
+    }
+
+    /// The client's own name for a call came later than the call.
+    pub(crate) fn set_token(&mut self, call: CallId, name: Option<u32>) {
+        let state = self.slot_mut(call).map(|slot| &mut slot.state);
+        if let Some(State::Running { token, .. }) = state {
+            *token = name;
+        }
+    }
+
+    /// Ends a call that was started ahead and that nobody asks for.
+    pub(crate) fn drop_ahead(&mut self, call: CallId) {
+        let Some(slot) = self.slot_mut(call) else { return };
+        (slot.state, slot.unnamed) = (State::Sent, false);
+        slot.untold = Some(Ended::Cancelled);
+    }
+
+    /// Answers a call with an error while it runs; whoever runs it is told to stop.
+    pub(crate) fn break_off(&mut self, call: CallId, dialect: Dialect, error: &RpcError) {
+        self.fail_at_once(call, dialect, error);
+        if let Some(slot) = self.slot_mut(call) {
+            slot.untold = Some(Ended::Cancelled);
+        }
     }
 
     /// Takes in a request; `None` if there is no room.
@@ -177,7 +229,7 @@ impl<M: Memory> Calls<M> {
         let call = CallId(self.last_id.0.wrapping_add(1));
         self.last_id = call;
         let state = State::Running { method, deadline, token };
-        let slot = Slot { id: call, span, untold: None, state };
+        let slot = Slot { id: call, span, untold: None, unnamed: false, state };
         self.slots.0.push(slot).ok().map(|()| call)
     }
 
@@ -323,6 +375,9 @@ impl<M: Memory> Calls<M> {
     ) -> Result<Encoded, SendError> {
         let lens = |index: u32| Some(blobs.get(index as usize)?.len());
         let mut tried = 0;
+        if self.slot(call).is_some_and(|slot| slot.unnamed) {
+            return Err(SendError::Early);
+        }
         loop {
             let id = self.slot(call).ok_or(SendError::Gone)?.span;
             let (before, tail) = self.arena.split(&mut self.slots);
@@ -428,7 +483,7 @@ impl<M: Memory> Calls<M> {
         loop {
             let mut slots = self.slots.0.as_ref().iter();
             let Some((call, ended)) = slots.find_map(|slot| match slot.state {
-                State::Ended(_, ended) => Some((slot.id, ended)),
+                State::Ended(_, ended) if !slot.unnamed => Some((slot.id, ended)),
                 _ => None,
             }) else {
                 return;

@@ -1,6 +1,6 @@
 //! 2.x chunks: held against their message, put where they belong.
 
-use super::inbound::{Beginning, Inbound, Refusal, Store, Whole, exceeds, position};
+use super::inbound::{Beginning, Bounds, Inbound, Refusal, Store, Whole, exceeds, position};
 use crate::arena::Span;
 use crate::wire::Dialect;
 use crate::{CloseCode, Instant, Limit, LimitExceeded, Limits, Memory, Table};
@@ -51,9 +51,40 @@ pub(super) struct Pending {
     pub(super) received: u32,
     /// Room for its beginning at least.
     pub(super) span: Span,
-    pub(super) touched: Instant,
+    state: [u32; 2],
+}
+
+/// What stands in a [`Pending`] beside the time of its last chunk, which leaves two bits free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Whole,
     /// Refused: its chunks are counted and passed over.
-    refused: bool,
+    Refused,
+    /// It is the upload under way.
+    Upload,
+}
+
+impl Pending {
+    const KINDS: [Kind; 4] = [Kind::Whole, Kind::Refused, Kind::Upload, Kind::Upload];
+
+    /// When its last chunk came.
+    pub(super) fn touched(&self) -> Instant {
+        let [low, high] = self.state;
+        Instant::from_millis(u64::from(high >> 2) << 32 | u64::from(low))
+    }
+
+    pub(super) fn touch(&mut self, now: Instant) {
+        let (millis, kind) = (now.as_millis(), self.kind());
+        self.state = [millis as u32, ((millis >> 32) as u32) << 2 | kind as u32];
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        Self::KINDS[self.state[1] as usize & 3]
+    }
+
+    pub(super) fn become_kind(&mut self, kind: Kind) {
+        self.state[1] = self.state[1] & !3 | kind as u32;
+    }
 }
 
 /// Bytes of a pending message that have come.
@@ -83,10 +114,9 @@ impl<M: Memory> Inbound<M> {
         &mut self,
         now: Instant,
         span: Span,
-        limits: &Limits,
-        most: LimitExceeded,
+        bounds: &Bounds,
     ) -> Result<Option<Whole<'static>>, Refusal> {
-        self.assemble_lent(now, span, limits, most).map_err(|refusal| match refusal {
+        self.assemble_lent(now, span, bounds).map_err(|refusal| match refusal {
             // Where it lies now: it may have been moved to make room.
             Refusal::Limit(exceeded, Beginning::Frame(start)) => {
                 let Span { start: lent, len } = self.store.lent;
@@ -101,8 +131,7 @@ impl<M: Memory> Inbound<M> {
         &mut self,
         now: Instant,
         span: Span,
-        limits: &Limits,
-        most: LimitExceeded,
+        bounds: &Bounds,
     ) -> Result<Option<Whole<'static>>, Refusal> {
         let Some((header, content)) = ChunkHeader::read(span.of(self.arena.bytes())) else {
             return Err(SHORT_HEADER);
@@ -111,19 +140,35 @@ impl<M: Memory> Inbound<M> {
         let beginning = Beginning::Frame(CHUNK_HEADER);
         if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
             let content = Span { start: span.start + CHUNK_HEADER as u32, len };
-            return match exceeds(most, len as usize) {
+            return match exceeds(bounds.message, len as usize) {
                 Some(exceeded) => Err(Refusal::Limit(exceeded, beginning)),
                 None => Ok(Some(Whole::Stored(Dialect::V2, content))),
             };
         }
-        let index = self.check_chunk(now, header, len, limits, most, beginning)?;
+        let index = self.check_chunk(now, header, len, bounds, beginning)?;
         let Some(index) = index else { return Ok(None) };
-        self.make_room(index, header.offset, len, limits, beginning)?;
+        if self.store.pending()[index].kind() == Kind::Upload {
+            let content = Span { start: span.start + CHUNK_HEADER as u32, len };
+            return self.stream(index, header, Err(content));
+        }
+        if header.offset == 0 && self.store.pending()[index].span.len == 0 {
+            // The first part stays where it is.
+            let content = Span { start: span.start + CHUNK_HEADER as u32, len };
+            self.store.pending_mut()[index].span = content;
+            self.store.lent = Span::default();
+            let noted = self.make_room(index, 0, len, &bounds.limits, beginning);
+            if noted.is_err() {
+                self.store.lent = span;
+            }
+            noted?;
+            return self.received(index, len, bounds);
+        }
+        self.make_room(index, header.offset, len, &bounds.limits, beginning)?;
         // Room was made behind all spans, or they were moved: look again where the chunk lies.
         let from = self.store.lent.start as usize + CHUNK_HEADER;
         let to = (self.store.pending()[index].span.start + header.offset) as usize;
         self.arena.bytes_mut().copy_within(from..from + len as usize, to);
-        self.received(index, len)
+        self.received(index, len, bounds)
     }
 
     /// Takes in a chunk that is whole in the caller's frame.
@@ -131,26 +176,28 @@ impl<M: Memory> Inbound<M> {
         &mut self,
         now: Instant,
         frame: &'a [u8],
-        limits: &Limits,
-        most: LimitExceeded,
+        bounds: &Bounds,
     ) -> Result<Option<Whole<'a>>, Refusal> {
         let Some((header, content)) = ChunkHeader::read(frame) else { return Err(SHORT_HEADER) };
         let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let beginning = Beginning::Frame(CHUNK_HEADER);
         if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
-            return match exceeds(most, content.len()) {
+            return match exceeds(bounds.message, content.len()) {
                 Some(exceeded) => Err(Refusal::Limit(exceeded, beginning)),
                 None => Ok(Some(Whole::Chunk(content))),
             };
         }
-        let index = self.check_chunk(now, header, len, limits, most, beginning)?;
+        let index = self.check_chunk(now, header, len, bounds, beginning)?;
         let Some(index) = index else { return Ok(None) };
-        self.make_room(index, header.offset, len, limits, beginning)?;
+        if self.store.pending()[index].kind() == Kind::Upload {
+            return self.stream(index, header, Ok(content));
+        }
+        self.make_room(index, header.offset, len, &bounds.limits, beginning)?;
         let to = (self.store.pending()[index].span.start + header.offset) as usize;
         if let Some(room) = self.arena.bytes_mut().get_mut(to..to + content.len()) {
             room.copy_from_slice(content);
         }
-        self.received(index, len)
+        self.received(index, len, bounds)
     }
 
     fn find(&self, id: u32) -> Option<usize> {
@@ -164,8 +211,7 @@ impl<M: Memory> Inbound<M> {
         now: Instant,
         header: ChunkHeader,
         len: u32,
-        limits: &Limits,
-        most: LimitExceeded,
+        bounds: &Bounds,
         beginning: Beginning,
     ) -> Result<Option<usize>, Refusal> {
         let ChunkHeader { id, offset, total } = header;
@@ -179,17 +225,11 @@ impl<M: Memory> Inbound<M> {
         let index = match self.find(id) {
             Some(index) => index,
             None => {
-                let entry = Pending {
-                    id,
-                    total,
-                    received: 0,
-                    span: Span::default(),
-                    touched: now,
-                    refused: false,
-                };
+                let entry =
+                    Pending { id, total, received: 0, span: Span::default(), state: [0; 2] };
                 // Without an entry the further chunks could not be told from those of a new
                 // message: only a Close helps.
-                let pushed = self.store.push_pending(entry, limits.pending);
+                let pushed = self.store.push_pending(entry, bounds.limits.pending);
                 pushed.map_err(|exceeded| Refusal::Limit(exceeded, Beginning::None))?;
                 self.store.pending().len() - 1
             }
@@ -198,8 +238,8 @@ impl<M: Memory> Inbound<M> {
         if message.total != total {
             return violation("a chunk of another total than its message's first");
         }
-        message.touched = now;
-        if message.refused {
+        message.touch(now);
+        if message.kind() == Kind::Refused {
             message.received = message.received.saturating_add(len);
             if message.received >= total {
                 _ = self.store.remove_pending(index);
@@ -207,7 +247,9 @@ impl<M: Memory> Inbound<M> {
             return Ok(None);
         }
         let start = if offset == 0 { beginning } else { Beginning::None };
-        if let Some(exceeded) = exceeds(most, total as usize) {
+        let is_upload = message.kind() == Kind::Upload;
+        let undecided = is_upload || self.may_be_upload(index, offset, bounds.methods);
+        if let Some(exceeded) = exceeds(bounds.message, total as usize).filter(|_| !undecided) {
             let stored = self.beginning(index);
             self.refuse(index, len);
             let beginning = if let Beginning::None = stored { start } else { stored };
@@ -220,7 +262,7 @@ impl<M: Memory> Inbound<M> {
     }
 
     /// What of a pending message has come without a gap.
-    fn beginning(&self, index: usize) -> Beginning {
+    pub(super) fn beginning(&self, index: usize) -> Beginning {
         let Some(message) = self.store.pending().get(index) else { return Beginning::None };
         let first = self.ranges.as_ref().iter().find(|it| it.id == message.id && it.start == 0);
         first.map_or(Beginning::None, |range| {
@@ -307,13 +349,25 @@ impl<M: Memory> Inbound<M> {
         Ok(())
     }
 
-    /// Counts a chunk; gives the message when it was the last.
-    fn received(&mut self, index: usize, len: u32) -> Result<Option<Whole<'static>>, Refusal> {
+    /// Counts a chunk; gives the message when it was the last, or an upload that begins.
+    fn received(
+        &mut self,
+        index: usize,
+        len: u32,
+        bounds: &Bounds,
+    ) -> Result<Option<Whole<'static>>, Refusal> {
         let Some(message) = self.store.pending_mut().get_mut(index) else { return Ok(None) };
         message.received += len;
         if message.received < message.total {
-            return Ok(None);
+            return self.claim(index, len, bounds);
         }
+        // What could have been an upload was not held to it before.
+        if let Some(exceeded) = exceeds(bounds.message, message.total as usize) {
+            let beginning = self.beginning(index);
+            self.refuse(index, 0);
+            return Err(Refusal::Limit(exceeded, beginning));
+        }
+        let Some(message) = self.store.pending().get(index) else { return Ok(None) };
         let span = Span { start: message.span.start, len: message.total };
         let id = message.id;
         self.forget(id);
@@ -323,9 +377,9 @@ impl<M: Memory> Inbound<M> {
     }
 
     /// Frees the bytes of a message; what still comes of it is passed over.
-    fn refuse(&mut self, index: usize, len: u32) {
+    pub(super) fn refuse(&mut self, index: usize, len: u32) {
         let Some(message) = self.store.pending_mut().get_mut(index) else { return };
-        message.refused = true;
+        message.become_kind(Kind::Refused);
         message.received = message.received.saturating_add(len);
         message.span = Span::default();
         let (id, complete) = (message.id, message.received >= message.total);

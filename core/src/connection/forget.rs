@@ -11,7 +11,7 @@ impl<M: Memory> Inbound<M> {
     /// many they were.
     pub(crate) fn forget_pending(&mut self, until: Instant) -> usize {
         let mut count = 0;
-        while let Some(index) = position(self.store.pending(), |it| it.touched <= until) {
+        while let Some(index) = position(self.store.pending(), |it| it.touched() <= until) {
             self.forget_nth(index);
             count += 1;
         }
@@ -28,7 +28,7 @@ impl<M: Memory> Inbound<M> {
         if whole || known || !self.store.is_full_of_pending(limits.pending) {
             return false;
         }
-        let oldest = (0..pending.len()).min_by_key(|index| pending[*index].touched);
+        let oldest = (0..pending.len()).min_by_key(|index| pending[*index].touched());
         oldest.map(|index| self.forget_nth(index)).is_some()
     }
 

@@ -1,9 +1,11 @@
 //! From frames to whole messages: fragments and 1.x attachments; 2.x chunks are in `chunks`.
 
 use super::chunks::{Pending, Range};
+use super::parts::Head;
+use super::upload::Upload;
 use crate::arena::{Arena, Span, Spans};
 use crate::wire::{Dialect, json};
-use crate::{CloseCode, Instant, Limit, LimitExceeded, Limits, Memory, Table};
+use crate::{CloseCode, Instant, Limit, LimitExceeded, Limits, Memory, MethodInfo, Table};
 
 /// A message of which the last piece has come.
 pub(crate) enum Whole<'a> {
@@ -13,6 +15,21 @@ pub(crate) enum Whole<'a> {
     Chunk(&'a [u8]),
     /// In the receive buffer.
     Stored(Dialect, Span),
+    /// The first part of an upload.
+    Upload(Head),
+    /// All of the upload has come; what follows it is in the receive buffer.
+    Tail(Span),
+}
+
+/// What holds for a frame.
+pub(crate) struct Bounds {
+    pub(crate) limits: Limits,
+    /// For a WebSocket message that carries a chunk.
+    pub(crate) frame: LimitExceeded,
+    /// For a message, or an attachment of 1.x.
+    pub(crate) message: LimitExceeded,
+    /// Those whose uploads are recognized by the beginning of a message, or none.
+    pub(crate) methods: &'static [MethodInfo],
 }
 
 /// What a frame that does not fit leads to.
@@ -21,6 +38,8 @@ pub(crate) enum Refusal {
     /// The message is too much. Its beginning, in which an id may be found, is in the frame from
     /// the given offset, or in the receive buffer.
     Limit(LimitExceeded, Beginning),
+    /// The upload under way cannot go on.
+    Upload(LimitExceeded),
     /// The peer broke the rules.
     Violation(CloseCode, &'static str),
 }
@@ -51,15 +70,40 @@ const NAMELESS: u64 = u64::MAX;
 /// A 1.x attachment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attachment {
-    /// [`NAMELESS`] if nobody can name it.
-    key: u64,
+    /// Both halves.
+    key: [u32; 2],
     pub(super) state: AttachmentState,
-    span: Span,
+    pub(super) span: Span,
+}
+
+impl Attachment {
+    const fn new(key: u64) -> Self {
+        let (key, state) = ([key as u32, (key >> 32) as u32], AttachmentState::Expected);
+        Self { key, state, span: Span { start: 0, len: 0 } }
+    }
+
+    /// [`NAMELESS`] if nobody can name it.
+    pub(super) fn key(&self) -> u64 {
+        let [low, high] = self.key;
+        u64::from(high) << 32 | u64::from(low)
+    }
+
+    /// Frees its bytes; the call that names it is told.
+    pub(super) fn refuse(&mut self, exceeded: LimitExceeded) {
+        self.span = Span::default();
+        let number = |it: u64| u32::try_from(it).unwrap_or(u32::MAX);
+        let (needed, available) = (number(exceeded.needed), number(exceeded.available));
+        self.state = AttachmentState::Refused(exceeded.limit, needed, available);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttachmentState {
     Expected,
+    /// It is handed on as it comes.
+    Streaming,
+    /// It has been, and its call is still to come.
+    Streamed,
     Complete,
     /// It did not fit; the call that names it is told how many bytes were needed, and available.
     Refused(Limit, u32, u32),
@@ -71,6 +115,7 @@ pub(crate) struct Inbound<M: Memory> {
     pub(super) arena: Arena<M::Buffer>,
     pub(super) store: Store<M>,
     pub(super) ranges: M::Messages<Range>,
+    pub(super) upload: Option<Upload>,
     fragments: Fragments,
     /// Last piece of the fragmented message.
     touched: Instant,
@@ -78,7 +123,9 @@ pub(crate) struct Inbound<M: Memory> {
 
 /// All that has bytes in the receive buffer.
 pub(super) struct Store<M: Memory> {
-    fragment: Span,
+    /// The fragmented message under way; or else bytes of the upload that wait to be read, and keep
+    /// further messages from being taken.
+    pub(super) partial: Span,
     /// Lent to the caller until the connection is used again.
     pub(super) lent: Span,
     unfinished: Unfinished<M>,
@@ -188,7 +235,7 @@ fn push<T>(
 
 impl<M: Memory> Spans for Store<M> {
     fn each(&mut self, look: &mut dyn FnMut(&mut Span)) {
-        look(&mut self.fragment);
+        look(&mut self.partial);
         look(&mut self.lent);
         self.attachments_mut().iter_mut().for_each(|it| look(&mut it.span));
         self.pending_mut().iter_mut().for_each(|it| look(&mut it.span));
@@ -200,11 +247,12 @@ impl<M: Memory> Inbound<M> {
         Self {
             arena: Arena::new(buffer, limits.receive_bytes),
             store: Store {
-                fragment: Span::default(),
+                partial: Span::default(),
                 lent: Span::default(),
                 unfinished: Unfinished::Pending(M::Messages::default()),
             },
             ranges: M::Messages::default(),
+            upload: None,
             fragments: Fragments::None,
             touched: now,
         }
@@ -232,15 +280,16 @@ impl<M: Memory> Inbound<M> {
 
     /// The unfinished message that has waited longest for its next piece.
     pub(crate) fn partial(&self) -> Option<Instant> {
-        let pending = self.store.pending().iter().map(|it| it.touched);
-        let fragments = (self.fragments != Fragments::None).then_some(self.touched);
+        let pending = self.store.pending().iter().map(Pending::touched);
+        let unfinished = self.fragments != Fragments::None || self.ahead().is_some();
+        let fragments = unfinished.then_some(self.touched);
         pending.chain(fragments).min()
     }
 
     /// As if the last piece of each unfinished message had come now.
     pub(crate) fn touch(&mut self, now: Instant) {
         self.touched = now;
-        self.store.pending_mut().iter_mut().for_each(|it| it.touched = now);
+        self.store.pending_mut().iter_mut().for_each(|it| it.touch(now));
     }
 
     /// Whether no fragmented WebSocket message is under way.
@@ -256,7 +305,7 @@ impl<M: Memory> Inbound<M> {
     }
 
     pub(crate) fn is_expecting_attachment(&self) -> bool {
-        expected(&self.store).is_some()
+        self.expected().is_some()
     }
 
     /// A text frame.
@@ -285,14 +334,14 @@ impl<M: Memory> Inbound<M> {
         now: Instant,
         fin: bool,
         payload: &[u8],
-        most: LimitExceeded,
+        bounds: &Bounds,
     ) -> Result<(), Refusal> {
         self.begin(Fragments::Attachment)?;
-        if expected(&self.store).is_none() {
+        if self.expected().is_none() {
             self.ignore(fin);
             return Ok(());
         }
-        self.extend_attachment(now, fin, payload, most);
+        self.extend_attachment(now, fin, payload, bounds);
         Ok(())
     }
 
@@ -302,15 +351,13 @@ impl<M: Memory> Inbound<M> {
         now: Instant,
         fin: bool,
         payload: &'a [u8],
-        limits: &Limits,
-        frame: LimitExceeded,
-        most: LimitExceeded,
+        bounds: &Bounds,
     ) -> Result<Option<Whole<'a>>, Refusal> {
         self.begin(if fin { Fragments::None } else { Fragments::Chunk })?;
         if fin {
-            return self.assemble(now, payload, limits, most);
+            return self.assemble(now, payload, bounds);
         }
-        self.append(now, payload, frame)?;
+        self.append(now, payload, bounds.frame)?;
         Ok(None)
     }
 
@@ -320,9 +367,7 @@ impl<M: Memory> Inbound<M> {
         now: Instant,
         fin: bool,
         payload: &[u8],
-        limits: &Limits,
-        frame: LimitExceeded,
-        most: LimitExceeded,
+        bounds: &Bounds,
     ) -> Result<Option<Whole<'static>>, Refusal> {
         self.touched = now;
         match self.fragments {
@@ -334,18 +379,18 @@ impl<M: Memory> Inbound<M> {
                 Ok(None)
             }
             Fragments::Attachment => {
-                self.extend_attachment(now, fin, payload, most);
+                self.extend_attachment(now, fin, payload, bounds);
                 Ok(None)
             }
             Fragments::Text => {
-                if let Err(refusal) = self.append(now, payload, most) {
+                if let Err(refusal) = self.append(now, payload, bounds.message) {
                     self.ignore(fin);
                     return Err(refusal);
                 }
                 Ok(fin.then(|| Whole::Stored(Dialect::V1, self.take_fragment())))
             }
             Fragments::Chunk => {
-                if let Err(refusal) = self.append(now, payload, frame) {
+                if let Err(refusal) = self.append(now, payload, bounds.frame) {
                     self.ignore(fin);
                     // What is there begins with the chunk's header, and may be of any part of its
                     // message.
@@ -358,7 +403,7 @@ impl<M: Memory> Inbound<M> {
                     return Ok(None);
                 }
                 let span = self.take_fragment();
-                self.assemble_stored(now, span, limits, most)
+                self.assemble_stored(now, span, bounds)
             }
         }
     }
@@ -369,8 +414,7 @@ impl<M: Memory> Inbound<M> {
         key: Option<u64>,
         limits: &Limits,
     ) -> Result<(), LimitExceeded> {
-        let (key, state) = (key.unwrap_or(NAMELESS), AttachmentState::Expected);
-        let attachment = Attachment { key, state, span: Span::default() };
+        let attachment = Attachment::new(key.unwrap_or(NAMELESS));
         self.store.push_attachment(attachment, limits.attachments)
     }
 
@@ -387,7 +431,7 @@ impl<M: Memory> Inbound<M> {
         let attachments = self.store.attachments_mut();
         let mut refused = Ok(());
         let mut lookup = |key: u64| {
-            let found = attachments.iter_mut().find(|it| it.key == key && key != NAMELESS)?;
+            let found = attachments.iter_mut().find(|it| it.key() == key && key != NAMELESS)?;
             match found.state {
                 AttachmentState::Complete => {
                     found.state = AttachmentState::Used;
@@ -411,6 +455,41 @@ impl<M: Memory> Inbound<M> {
         refused
     }
 
+    /// The attachment that comes next.
+    fn expected(&self) -> Option<usize> {
+        position(self.store.attachments(), |it| it.state == AttachmentState::Expected)
+    }
+
+    pub(super) fn attachment_in(&mut self, state: AttachmentState) -> Option<&mut Attachment> {
+        self.store.attachments_mut().iter_mut().find(|it| it.state == state)
+    }
+
+    /// How many bytes the attachment under way can still have, if there is one.
+    pub(super) fn room_for_attachment(&self, most: LimitExceeded) -> Option<usize> {
+        let attachment = self.store.attachments().get(self.expected()?)?;
+        let most = usize::try_from(most.available).unwrap_or(usize::MAX);
+        Some(self.room().min(most.saturating_sub(attachment.span.len as usize)))
+    }
+
+    /// How many bytes the receive buffer has room for.
+    pub(super) fn room(&self) -> usize {
+        let store = &self.store;
+        let spans = [&store.partial, &store.lent].into_iter();
+        let spans = spans.chain(store.attachments().iter().map(|it| &it.span));
+        let spans = spans.chain(store.pending().iter().map(|it| &it.span));
+        self.arena.capacity().saturating_sub(spans.map(|it| it.len as usize).sum())
+    }
+
+    /// Whether a message is under way whose fragments are put together.
+    pub(super) fn is_in_message(&self) -> bool {
+        matches!(self.fragments, Fragments::Text | Fragments::Chunk)
+    }
+
+    /// Whether an attachment is under way in pieces.
+    pub(super) fn is_in_attachment(&self) -> bool {
+        self.fragments == Fragments::Attachment
+    }
+
     /// Starts a WebSocket message.
     fn begin(&mut self, fragments: Fragments) -> Result<(), Refusal> {
         if self.fragments != Fragments::None {
@@ -422,37 +501,40 @@ impl<M: Memory> Inbound<M> {
     }
 
     /// Passes over the rest of the WebSocket message under way.
-    fn ignore(&mut self, fin: bool) {
+    pub(super) fn ignore(&mut self, fin: bool) {
         self.fragments = if fin { Fragments::None } else { Fragments::Ignored };
-        self.store.fragment = Span::default();
+        self.store.partial = Span::default();
     }
 
     fn take_fragment(&mut self) -> Span {
         self.fragments = Fragments::None;
-        self.store.lent = core::mem::take(&mut self.store.fragment);
+        self.store.lent = core::mem::take(&mut self.store.partial);
         self.store.lent
     }
 
     /// Appends to the fragmented message.
     fn append(&mut self, now: Instant, bytes: &[u8], most: LimitExceeded) -> Result<(), Refusal> {
         self.touched = now;
-        let span = self.store.fragment;
+        let span = self.store.partial;
         let len = span.len as usize + bytes.len();
         let refusal = |exceeded| Refusal::Limit(exceeded, Beginning::Stored(span));
         if let Some(exceeded) = exceeds(most, len) {
             return Err(refusal(exceeded));
         }
-        let span = self.extend(bytes, |store| &mut store.fragment).map_err(refusal)?;
-        self.store.fragment = span;
+        let span = self.extend(bytes, |store| &mut store.partial).map_err(refusal)?;
+        self.store.partial = span;
         Ok(())
     }
 
-    fn extend_attachment(&mut self, now: Instant, fin: bool, payload: &[u8], most: LimitExceeded) {
+    fn extend_attachment(&mut self, now: Instant, fin: bool, payload: &[u8], bounds: &Bounds) {
         self.touched = now;
         self.fragments = if fin { Fragments::None } else { Fragments::Attachment };
-        let Some(index) = expected(&self.store) else { return };
+        if self.attachment_in(AttachmentState::Streaming).is_some() {
+            return self.stream_attachment(fin, payload, bounds.limits.upload);
+        }
+        let Some(index) = self.expected() else { return };
         let len = |store: &Store<M>| store.attachments()[index].span.len as usize;
-        let result = match exceeds(most, len(&self.store) + payload.len()) {
+        let result = match exceeds(bounds.message, len(&self.store) + payload.len()) {
             Some(exceeded) => Err(exceeded),
             None => self.extend(payload, |store| &mut store.attachments_mut()[index].span),
         };
@@ -461,16 +543,13 @@ impl<M: Memory> Inbound<M> {
             Ok(span) => {
                 attachment.span = span;
                 if fin {
-                    let named = attachment.key != NAMELESS;
+                    let named = attachment.key() != NAMELESS;
                     attachment.state =
                         if named { AttachmentState::Complete } else { AttachmentState::Used };
                 }
             }
             Err(exceeded) => {
-                attachment.span = Span::default();
-                let number = |it: u64| u32::try_from(it).unwrap_or(u32::MAX);
-                let (needed, available) = (number(exceeded.needed), number(exceeded.available));
-                attachment.state = AttachmentState::Refused(exceeded.limit, needed, available);
+                attachment.refuse(exceeded);
                 self.ignore(fin);
             }
         }
@@ -478,7 +557,7 @@ impl<M: Memory> Inbound<M> {
 
     /// Copies `bytes` behind a span that grows, and gives its new place. It moves when something
     /// lies behind it.
-    fn extend(
+    pub(super) fn extend(
         &mut self,
         bytes: &[u8],
         span: impl Fn(&mut Store<M>) -> &mut Span,
@@ -522,10 +601,6 @@ impl<M: Memory> Inbound<M> {
 
 pub(super) fn exceeds(most: LimitExceeded, len: usize) -> Option<LimitExceeded> {
     (len as u64 > most.available).then_some(LimitExceeded { needed: len as u64, ..most })
-}
-
-fn expected<M: Memory>(store: &Store<M>) -> Option<usize> {
-    position(store.attachments(), |it| it.state == AttachmentState::Expected)
 }
 
 pub(super) fn position<T>(list: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {

@@ -9,9 +9,11 @@ mod feed;
 mod forget;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+pub(crate) mod parts;
 pub(crate) mod pongs;
 pub(crate) mod request;
 pub(crate) mod timers;
+pub(crate) mod upload;
 
 pub(crate) use builtin::TOKEN;
 pub use event::{Body, Buffers, CallId, Entropy, Event, Frame, OpCode, PeerId, Transmit};
@@ -142,9 +144,11 @@ impl<M: Memory> Connection<M> {
     }
 
     /// Whether the transport may be read. It may not while all calls are busy, no error would fit
-    /// the transmit buffer, a hello waits for its verdict, or the connection is about to end.
+    /// the transmit buffer, a hello waits for its verdict, an upload waits to be read, or the
+    /// connection is about to end.
     pub fn has_room(&self) -> bool {
-        let reading = self.phase.is_reading() && self.waiting.is_none();
+        let reading =
+            self.phase.is_reading() && self.waiting.is_none() && !self.is_held_by_upload();
         self.phase == Phase::Closing || reading && self.calls.has_room(&self.limits)
     }
 
@@ -153,10 +157,17 @@ impl<M: Memory> Connection<M> {
         self.is_answering() && self.calls.is_running(call)
     }
 
-    /// The largest WebSocket message that may come in now: in 1.x
-    /// [`Limits::frame`](crate::Limits::frame), in 2.x
+    /// The largest WebSocket message of this kind that may come in now, by the opcode of its first
+    /// frame: in 1.x [`Limits::frame`](crate::Limits::frame), in 2.x
     /// [`max_msg_size`](crate::Limits::max_msg_size) with its overhead, before hello the larger.
-    pub fn frame_limit(&self) -> u64 {
+    ///
+    /// There is none for attachments where a method takes uploads in 1.x. A transport that cannot
+    /// hand over pieces goes by that of texts.
+    pub fn frame_limit(&self, kind: OpCode) -> u64 {
+        let is_attachment = kind == OpCode::Binary && self.dialect == Some(Dialect::V1);
+        if is_attachment && self.only().is_some() {
+            return u64::MAX;
+        }
         self.most_of_frame().available
     }
 
@@ -289,7 +300,10 @@ impl<M: Memory> Connection<M> {
         self.inbound.reclaim();
         let write =
             |writer: &mut crate::wire::Writer<'_>, id: &str| write_result(writer, id, value);
-        let encoded = self.calls.answer(call, dialect, hub.next_key(), blobs, &write)?;
+        let encoded = self
+            .calls
+            .answer(call, dialect, hub.next_key(), blobs, &write)
+            .inspect_err(|error| self.inbound.answer_early(error))?;
         if dialect == Dialect::V1 {
             hub.use_keys(encoded.places);
         }
@@ -307,7 +321,7 @@ impl<M: Memory> Connection<M> {
         if !self.calls.is_running(call) {
             return Err(SendError::Gone);
         }
-        self.calls.fail(call, dialect, error)
+        self.calls.fail(call, dialect, error).inspect_err(|error| self.inbound.answer_early(error))
     }
 
     /// Ends the connection: nothing more is read, the answers that are queued are sent, then a

@@ -5,14 +5,14 @@ use super::builtin::{self, Builtin, Waiting};
 use super::cause::Cause;
 use super::chunks::SMALLEST_CHUNK;
 use super::event::{CallId, Event, Frame};
-use super::inbound::{Beginning, Refusal, Whole};
+use super::inbound::{Beginning, Bounds, Refusal, Whole};
 use crate::arena::Span;
 use crate::envelope::{Args, Data, Envelope, Field, HELLO, id_len, is_system, write_result};
 use crate::state::Step;
 use crate::wire::{Dialect, Malformed, MalformedKind, Value, Writer, find_id, json, msgpack};
 use crate::{
-    Call, CloseCode, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, Phase, RpcError,
-    UsageError, code,
+    Call, CloseCode, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, MethodInfo, Phase,
+    RpcError, UsageError, code,
 };
 use core::time::Duration;
 
@@ -41,12 +41,18 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The error of a request under a `system:` id that is no hello.
+pub(super) const UNKNOWN_SYSTEM: (i32, &str) =
+    (code::METHOD_NOT_FOUND, "Unknown system method called");
+
 /// What a request comes to.
 enum Request {
     /// An attachment header, a notification, or answered already.
     Done,
     Hello,
     Call(CallId, usize, Option<u32>),
+    /// Of a method that takes an upload, which has come whole.
+    Upload(CallId, usize, Option<u32>, u64),
     Builtin,
     Exit(Duration),
 }
@@ -64,6 +70,7 @@ impl<M: Memory> Connection<M> {
         frame: Frame<'a>,
     ) -> Result<Option<Event<'a>>, UsageError> {
         self.inbound.reclaim();
+        self.settle_upload();
         self.timers.heard(now);
         let whole = match frame {
             Frame::Ping(payload) => {
@@ -99,15 +106,23 @@ impl<M: Memory> Connection<M> {
             Frame::Binary { fin, payload } => {
                 let expecting = self.inbound.is_expecting_attachment();
                 if self.dialect == Some(Dialect::V1) && (self.is_settled() || expecting) {
-                    let most = self.message_limit();
-                    self.inbound.attachment(now, fin, payload, most).map(|()| None)
+                    if expecting {
+                        // What was started ahead is not the only attachment of its call.
+                        self.end_ahead();
+                    }
+                    let bounds = self.bounds();
+                    let result = self.inbound.attachment(now, fin, payload, &bounds);
+                    if let Some(call) = self.start_ahead(now) {
+                        return Ok(Some(Event::Call(call)));
+                    }
+                    result.map(|()| None)
                 } else if payload.len() as u64 > self.most_of_frame().available {
                     self.handle_too_big(now, payload.len() as u64);
                     return Ok(None);
                 } else {
                     self.dialect = Some(Dialect::V2);
-                    let (frame, most) = (self.most_of_frame(), self.message_limit());
-                    let result = self.inbound.chunk(now, fin, payload, &self.limits, frame, most);
+                    let bounds = self.bounds();
+                    let result = self.inbound.chunk(now, fin, payload, &bounds);
                     if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
                         let beginning = payload.get(start..).unwrap_or_default();
                         self.refuse(exceeded, Dialect::V2, Message::Chunk(beginning));
@@ -117,8 +132,12 @@ impl<M: Memory> Connection<M> {
                 }
             }
             Frame::Continuation { fin, payload } => {
-                let (frame, most) = (self.most_of_frame(), self.message_limit());
-                self.inbound.continuation(now, fin, payload, &self.limits, frame, most)
+                let bounds = self.bounds();
+                let whole = self.inbound.continuation(now, fin, payload, &bounds);
+                if let Some(call) = self.start_ahead(now) {
+                    return Ok(Some(Event::Call(call)));
+                }
+                whole
             }
         };
         match whole {
@@ -131,6 +150,15 @@ impl<M: Memory> Connection<M> {
             }
             Ok(Some(Whole::Stored(dialect, span))) => {
                 Ok(self.handle_message(now, dialect, Message::Stored(span)))
+            }
+            Ok(Some(Whole::Upload(head))) => Ok(self.begin_upload(now, head).map(Event::Call)),
+            Ok(Some(Whole::Tail(span))) => {
+                self.end_upload(span);
+                Ok(None)
+            }
+            Err(Refusal::Upload(exceeded)) => {
+                self.break_upload(&RpcError::from(exceeded));
+                Ok(None)
             }
             Err(Refusal::Violation(code, reason)) => {
                 self.end(Cause::Violation(code, reason));
@@ -160,6 +188,15 @@ impl<M: Memory> Connection<M> {
         if self.phase == Phase::Answering {
             self.timers.closing(now);
             self.outbound.hurry();
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            limits: self.limits,
+            frame: self.most_of_frame(),
+            message: self.message_limit(),
+            methods: self.uploading(),
         }
     }
 
@@ -241,7 +278,13 @@ impl<M: Memory> Connection<M> {
                 };
                 let method = self.api.methods.get(index)?;
                 let kwargs = envelope.kwargs.map(value);
-                Some(Event::Call(Call { id, index, method, token, args, kwargs }))
+                let upload_len = None;
+                Some(Event::Call(Call { id, index, method, token, upload_len, args, kwargs }))
+            }
+            Request::Upload(id, index, token, len) => {
+                let (method, upload_len) = (self.api.methods.get(index)?, Some(len));
+                let (args, kwargs) = (None, None);
+                Some(Event::Call(Call { id, index, method, token, upload_len, args, kwargs }))
             }
         }
     }
@@ -253,6 +296,9 @@ impl<M: Memory> Connection<M> {
         message: &mut Message<'_>,
         envelope: &Envelope,
     ) -> Request {
+        if self.is_started_ahead(message, envelope) {
+            return Request::Done;
+        }
         let bytes = message.bytes(self.inbound.bytes());
         if envelope.is_attachment_header(dialect, bytes) {
             self.expect_attachments(message, envelope);
@@ -267,11 +313,9 @@ impl<M: Memory> Connection<M> {
             }
             Field::Text(_) => envelope.id.text(dialect, bytes).unwrap_or_default(),
         };
-        let most = u64::from(self.limits.id);
-        let needed = id_len(dialect, id) as u64;
-        if needed > most {
-            let exceeded = LimitExceeded::new(Limit::Id, needed, most);
-            self.end(exceeded.into());
+        let needed = id_len(dialect, id);
+        if needed > usize::from(self.limits.id) {
+            self.end_by_id(needed);
             return Request::Done;
         }
         let method = envelope.method.text(dialect, bytes);
@@ -281,7 +325,7 @@ impl<M: Memory> Connection<M> {
                 Some((code::INVALID_REQUEST, "Invalid request: args is neither list nor map"))
             }
             (Some(HELLO), _) if is_system(id) => None,
-            _ if is_system(id) => Some((code::METHOD_NOT_FOUND, "Unknown system method called")),
+            _ if is_system(id) => Some(UNKNOWN_SYSTEM),
             _ if !self.phase.is_authenticated() => {
                 Some((code::UNAUTHORIZED, "Unauthorized: Skip message processing"))
             }
@@ -316,18 +360,21 @@ impl<M: Memory> Connection<M> {
                 return Request::Done;
             };
             let (args, kwargs) = (list.map(value), envelope.kwargs.map(value));
-            let request = Call { id: call, index: 0, method: info, token: None, args, kwargs };
+            let (token, upload_len) = (None, None);
+            let request =
+                Call { id: call, index: 0, method: info, token, upload_len, args, kwargs };
             let (feed, topics) = (&mut self.outbound.feed, self.api.topics);
             let decoded = builtin::decode(&request, |pattern| feed.pick(pattern, topics));
             return self.handle_builtin_call(dialect, call, decoded);
         };
-        let info = self.api.methods.get(index);
-        let own = info.and_then(|info| info.deadline);
-        let deadline = own.map_or_else(|| self.timers.call(now), |own| Some(now + own));
+        let Some(info) = self.api.methods.get(index) else { return Request::Done };
+        let deadline = self.deadline_of(now, info);
         let token = builtin::token(envelope.kwargs.map(value));
         // There is room: the frame would not have been taken otherwise.
         let named = token.as_ref().ok().copied().flatten();
-        let Some(call) = self.calls.open(id, info, deadline, named) else { return Request::Done };
+        let Some(call) = self.calls.open(id, Some(info), deadline, named) else {
+            return Request::Done;
+        };
         self.step(Step::Call);
         if let Err(error) = token {
             self.calls.fail_at_once(call, dialect, &error);
@@ -344,7 +391,26 @@ impl<M: Memory> Connection<M> {
                 return Request::Done;
             }
         }
+        if info.upload {
+            return match self.keep_upload(dialect, call, info, message, envelope) {
+                Ok(len) => Request::Upload(call, index, named, len),
+                Err(error) => {
+                    self.calls.fail_at_once(call, dialect, &error);
+                    Request::Done
+                }
+            };
+        }
         Request::Call(call, index, named)
+    }
+
+    /// When a call of this method has to be answered.
+    pub(super) fn deadline_of(&self, now: Instant, method: &MethodInfo) -> Option<Instant> {
+        method.deadline.map_or_else(|| self.timers.call(now), |own| Some(now + own))
+    }
+
+    pub(super) fn end_by_id(&mut self, needed: usize) {
+        let exceeded = LimitExceeded::new(Limit::Id, needed as u64, self.limits.id.into());
+        self.end(exceeded.into());
     }
 
     fn handle_builtin_call(
@@ -395,29 +461,31 @@ impl<M: Memory> Connection<M> {
     /// A message that is not well-formed, or no envelope.
     fn refuse_malformed(&mut self, dialect: Dialect, message: &Message<'_>, malformed: Malformed) {
         let bytes = message.bytes(self.inbound.bytes());
-        let Malformed { at, kind } = malformed;
-        let beginning = bytes.get(..at).unwrap_or(bytes);
+        let beginning = bytes.get(..malformed.at).unwrap_or(bytes);
         let id = find_id(dialect, beginning)
             .filter(|id| id_len(dialect, id) <= usize::from(self.limits.id));
         let Some(id) = id else {
             return self.invalid("the message is not well-formed");
         };
-        if kind == MalformedKind::TooDeep {
-            let most = u64::from(self.limits.depth);
-            let exceeded = LimitExceeded::new(Limit::Depth, most + 1, most);
-            let text = ErrorText::new(exceeded);
-            self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));
-        } else {
-            let what = match kind {
-                MalformedKind::Truncated => "it ends too early",
-                MalformedKind::NotUtf8 => "a string is not Unicode",
-                MalformedKind::KeyNotString => "a key is not a string",
-                MalformedKind::Trailing => "something follows it",
-                _ => "unexpected byte",
-            };
-            let text = ErrorText::new(format_args!("Parse error: {what} (at byte {at})"));
-            self.calls.refuse(dialect, id, code::PARSE_ERROR, text.as_str(), Data::None);
-        }
+        let error = self.parse_error(malformed);
+        let data = Data::of(&error, "");
+        self.calls.refuse(dialect, id, error.code(), error.message(), data);
+    }
+
+    pub(super) fn parse_error(&self, malformed: Malformed) -> RpcError {
+        let Malformed { at, kind } = malformed;
+        let what = match kind {
+            MalformedKind::TooDeep => {
+                let most = u64::from(self.limits.depth);
+                return LimitExceeded::new(Limit::Depth, most + 1, most).into();
+            }
+            MalformedKind::Truncated => "it ends too early",
+            MalformedKind::NotUtf8 => "a string is not Unicode",
+            MalformedKind::KeyNotString => "a key is not a string",
+            MalformedKind::Trailing => "something follows it",
+            _ => "unexpected byte",
+        };
+        RpcError::new(code::PARSE_ERROR, format_args!("Parse error: {what} (at byte {at})"))
     }
 
     /// A message that is too much: answered where its id can be read from its beginning.

@@ -558,11 +558,20 @@ impl<'b> Writer<'b> {
     fn put_float(&mut self, finite: bool, nan: bool, negative: bool, value: &dyn fmt::Debug) {
         match (finite, nan, negative) {
             // The shortest digits that read back the same; it cannot fail.
-            (true, ..) => _ = write!(Raw(self), "{value:?}"),
+            (true, ..) => _ = write!(Raw(self), "{}", Shortest(value)),
             (_, true, _) => self.put(b"NaN"),
             (.., true) => self.put(b"-Infinity"),
             (.., false) => self.put(b"Infinity"),
         }
+    }
+}
+
+/// What `{:?}` writes, also where firmware is built without that (`-Zfmt-debug=none`).
+struct Shortest<'a>(&'a dyn fmt::Debug);
+
+impl fmt::Display for Shortest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

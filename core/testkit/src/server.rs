@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wslink_core::wire::Value;
 use wslink_core::{
     Attachment, Audience, Blob, Body, CallId, Connection, Cx, Encode, Event, Hello, Host, Hub,
-    Limit, LimitExceeded, OpCode, PeerId, Publish, PublishError, RpcError, Secret, SendError,
-    Service, Table, Verdict,
+    Limit, LimitExceeded, OpCode, PeerId, Pipe, Publish, PublishError, RpcError, Secret, SendError,
+    Service, Table, UploadSource, Verdict,
 };
 
 /// What all connections share.
@@ -27,7 +27,7 @@ impl<B: Blob> Shared<B> {
     }
 
     pub(crate) fn hub(&self) -> MutexGuard<'_, Hub<Heap<B>>> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hub)
     }
 }
 
@@ -43,9 +43,33 @@ impl<B: Blob + Send> Publish<B> for Shared<B> {
     }
 }
 
+/// A small one, so that any upload fills it several times.
+type SmallPipe = Pipe<[u8; 50]>;
+
+/// Where a call reads its upload.
+struct Reads {
+    call: CallId,
+    pipe: Arc<Mutex<SmallPipe>>,
+}
+
+impl UploadSource for Reads {
+    fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<usize> {
+        lock(&self.pipe).poll_read(self.call, cx, into)
+    }
+
+    fn upload_len(&self) -> Option<u64> {
+        lock(&self.pipe).len(self.call)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What one running call can reach.
 struct Desk<B: Blob> {
     shared: Arc<Shared<B>>,
+    upload: Option<Reads>,
     blobs: Mutex<HeapTable<B>>,
     most: usize,
 }
@@ -63,8 +87,12 @@ impl<B: Blob + Send> Publish<B> for Desk<B> {
 }
 
 impl<B: Blob + Send> Host<B> for Desk<B> {
+    fn upload(&self) -> Option<&dyn UploadSource> {
+        self.upload.as_ref().map(|reads| reads as _)
+    }
+
     fn attach(&self, blob: B) -> Result<Attachment, LimitExceeded> {
-        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blobs = lock(&self.blobs);
         let count = blobs.as_ref().len();
         let exceeded = LimitExceeded {
             limit: Limit::Attachments,
@@ -103,7 +131,7 @@ enum Asked<S: Service> {
     Exit(Duration),
     Nothing,
     Hello(Vec<u8>),
-    Call(CallId, Option<u32>, String, Result<S::Request, RpcError>),
+    Call(CallId, Option<u32>, bool, String, Result<S::Request, RpcError>),
 }
 
 pub(crate) struct ServerEnd<S: Service> {
@@ -115,6 +143,7 @@ pub(crate) struct ServerEnd<S: Service> {
     attachments: usize,
     clock: Clock,
     running: Vec<Running<S>>,
+    pipe: Arc<Mutex<SmallPipe>>,
     verdict: Option<Local<Verdict>>,
     calls: u32,
     opened: bool,
@@ -152,6 +181,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             attachments,
             clock,
             running: Vec::new(),
+            pipe: Arc::new(Mutex::new(Pipe::new([0; 50]))),
             verdict: None,
             calls: 0,
             opened: false,
@@ -186,6 +216,8 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         let mut moved = self.read(scene);
         moved |= self.judge(scene);
         moved |= self.work(scene);
+        let context = Context::from_waker(Waker::noop());
+        moved |= lock(&self.pipe).fill(&mut self.connection, &context);
         moved |= !self.late_events && self.events(scene);
         moved |= self.write(scene);
         moved | self.events(scene)
@@ -227,16 +259,16 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         match self.waiting.pop_front() {
             None => return false,
             Some(Up::Eof) => self.connection.handle_eof(),
-            Some(Up::Frame(frame)) => match self.take(frame) {
+            Some(Up::Frame(frame)) => match self.take_piece(frame) {
                 Asked::Nothing => {}
                 Asked::Exit(after) => self.tell(scene, format!("exit in {after:?}")),
                 Asked::Hello(args) => self.verdict = Some(self.authorize(args)),
-                Asked::Call(id, token, line, request) => {
+                Asked::Call(id, token, upload, line, request) => {
                     self.calls += 1;
                     let number = self.calls;
                     self.tell(scene, format!("call {number}: {line}"));
                     let state = match request {
-                        Ok(request) => State::Future(self.start(request, token)),
+                        Ok(request) => State::Future(self.start(id, request, token, upload)),
                         Err(error) => {
                             State::Done(Done { result: Err(error), blobs: HeapTable::default() })
                         }
@@ -246,6 +278,20 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             },
         }
         true
+    }
+
+    /// Takes a frame, or as much of it as the connection wants at once.
+    fn take_piece(&mut self, mut frame: Frame) -> Asked<S> {
+        let most = self.connection.piece_limit();
+        if matches!(frame.opcode, OpCode::Binary | OpCode::Continuation)
+            && frame.payload.len() > most
+        {
+            let rest = frame.payload.split_off(most);
+            let rest = Frame { fin: frame.fin, ..Frame::continuation(rest) };
+            self.waiting.push_front(Up::Frame(rest));
+            frame.fin = false;
+        }
+        self.take(frame)
     }
 
     fn take(&mut self, mut frame: Frame) -> Asked<S> {
@@ -269,8 +315,16 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                 let args = Val::Seq(call.args().map(|arg| Val::of(&arg)).collect());
                 let entry = |(key, value): (&str, Value<'_>)| (Val::from(key), Val::of(&value));
                 let kwargs = Val::Map(call.kwargs().map(entry).collect());
-                let line = format!("{} {args} {kwargs}", call.method.name);
-                Asked::Call(call.id, call.token, line, self.service.decode(&call))
+                let mut line = format!("{} {args} {kwargs}", call.method.name);
+                if call.method.upload {
+                    line = match call.upload_len {
+                        Some(len) => format!("{} uploads {len}", call.method.name),
+                        None => format!("{} uploads", call.method.name),
+                    };
+                    lock(&self.pipe).begin(&call);
+                }
+                let request = self.service.decode(&call);
+                Asked::Call(call.id, call.token, call.method.upload, line, request)
             }
             Ok(Some(Event::Builtin)) => {
                 self.connection.handle_builtin(&mut self.shared.hub());
@@ -294,10 +348,17 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
         })
     }
 
-    fn start(&self, request: S::Request, token: Option<u32>) -> Local<Done<S>> {
+    fn start(
+        &self,
+        call: CallId,
+        request: S::Request,
+        token: Option<u32>,
+        upload: bool,
+    ) -> Local<Done<S>> {
         let (service, peer) = (self.service.clone(), self.peer);
         let blobs = Mutex::new(HeapTable::default());
-        let desk = Desk { shared: self.shared.clone(), blobs, most: self.attachments };
+        let upload = upload.then(|| Reads { call, pipe: self.pipe.clone() });
+        let desk = Desk { shared: self.shared.clone(), upload, blobs, most: self.attachments };
         let identity = self.connection.identity();
         Box::pin(async move {
             let cx = Cx::new(peer, token, &desk).with_identity(identity);
@@ -348,7 +409,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
                 }
                 Err(error) => self.connection.fail(running.id, error),
             };
-            if let Err(SendError::Full(_)) = sent {
+            if let Err(SendError::Full(_) | SendError::Early) = sent {
                 at += 1;
                 continue;
             }

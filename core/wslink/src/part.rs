@@ -3,6 +3,7 @@
 use core::fmt;
 use wslink_core::{
     Attachment, Audience, Encode, Host, Limit, LimitExceeded, Publications, Publish, PublishError,
+    UploadSource,
 };
 
 /// The most attachments of a publication by a part, as they are turned on the stack.
@@ -62,6 +63,10 @@ impl<B, P: Clone, H: Publish<B> + ?Sized> Publish<P> for Part<'_, B, P, H> {
 impl<B, P: Clone, H: Host<B> + ?Sized> Host<P> for Part<'_, B, P, H> {
     fn attach(&self, blob: P) -> Result<Attachment, LimitExceeded> {
         self.whole.attach((self.wrap)(blob))
+    }
+
+    fn upload(&self) -> Option<&dyn UploadSource> {
+        self.whole.upload()
     }
 
     fn is_progress_due(&self, last: bool) -> bool {

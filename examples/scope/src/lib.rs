@@ -23,8 +23,8 @@ use critical_section::Mutex;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use wslink_core::{
-    Attachment, Audience, Binary, Call, Cx, MethodInfo, ParamInfo, Policy, Publications,
-    PublishError, RpcError, Service, Topic, TopicInfo, code,
+    Attachment, Audience, Call, Cx, MethodInfo, ParamInfo, Policy, Publications, PublishError,
+    RpcError, Service, Topic, TopicInfo, code,
 };
 
 /// The longest capture; at 4 bytes for each sample far more than a device's memory.
@@ -149,6 +149,23 @@ impl<T: Timer> Scope<T> {
     }
 }
 
+/// Takes an image as it comes: it need not fit any memory. A board with two halves of flash would
+/// write it to the other one.
+async fn update(cx: Cx<'_, Signal>) -> Result<Image, RpcError> {
+    let mut upload = cx.upload()?;
+    let (mut length, mut hash) = (0, Sha256::new());
+    let mut piece = [0; 64];
+    loop {
+        let count = upload.read(&mut piece).await;
+        if count == 0 {
+            return Ok(Image { length, digest: Digest(hash.finalize().into()) });
+        }
+        hash.update(&piece[..count]);
+        // 4 GiB are more than any client can send.
+        length = length.wrapping_add(count as u32);
+    }
+}
+
 impl<T: Timer> Service for Scope<T> {
     type Request = Request;
     type Reply = Reply;
@@ -170,9 +187,9 @@ impl<T: Timer> Service for Scope<T> {
             .with_returns(Settings::TYPE)
             .with_doc("Changes all given settings or none, and gives back all of them; all clients are told."),
         MethodInfo::new("scope.firmware_update")
-            .with_params(&[ParamInfo::required("image").with_type("bytes")])
+            .with_upload(&[ParamInfo::required("image").with_type("bytes")])
             .with_returns("{length: u32, digest: string}")
-            .with_doc("Takes an image, and gives back its length and SHA-256 digest in hexadecimal."),
+            .with_doc("Takes an image of any length, piece by piece, and gives back its length and SHA-256 digest in hexadecimal."),
         MethodInfo::new("scope.calibrate")
             .with_params(&[ParamInfo::optional("seconds").with_type("f32, 0 to 60 s")])
             .with_returns("{offset: f32, gain: f32}")
@@ -193,12 +210,7 @@ impl<T: Timer> Service for Scope<T> {
             }
             "scope.settings.get" => Ok(Request::Settings),
             "scope.settings.set" => Ok(Request::Set(Change::decode(&params)?)),
-            "scope.firmware_update" => {
-                // The image is borrowed from the message: what is kept of it is this.
-                let Binary(image) = params.required(0)?;
-                let digest = Digest(Sha256::digest(image).into());
-                Ok(Request::FirmwareUpdate(Upload { length: image.len(), digest }))
-            }
+            "scope.firmware_update" => Ok(Request::FirmwareUpdate),
             "scope.calibrate" => {
                 let seconds = params.optional(0)?.unwrap_or(1.0_f32);
                 if !(0.0..=60.0).contains(&seconds) {
@@ -217,7 +229,7 @@ impl<T: Timer> Service for Scope<T> {
             }
             Request::Settings => Reply::Settings(self.settings()),
             Request::Set(change) => Reply::Settings(self.set(cx, change)?),
-            Request::FirmwareUpdate(upload) => Reply::Upload(upload),
+            Request::FirmwareUpdate => Reply::Image(update(cx).await?),
             Request::Calibrate(duration) => Reply::Calibration(self.calibrate(cx, duration).await),
         })
     }
@@ -239,7 +251,7 @@ pub enum Request {
     /// `scope.settings.set`
     Set(Change),
     /// `scope.firmware_update`
-    FirmwareUpdate(Upload),
+    FirmwareUpdate,
     /// `scope.calibrate`
     Calibrate(Duration),
 }
@@ -254,7 +266,7 @@ pub enum Reply {
     /// `scope.settings.get` and `scope.settings.set`
     Settings(Settings),
     /// `scope.firmware_update`
-    Upload(Upload),
+    Image(Image),
     /// `scope.calibrate`
     Calibration(Calibration),
 }
@@ -283,9 +295,9 @@ pub struct Trace<S = Attachment> {
 
 /// What came of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Upload {
+pub struct Image {
     /// Bytes.
-    pub length: usize,
+    pub length: u32,
     /// SHA-256.
     pub digest: Digest,
 }

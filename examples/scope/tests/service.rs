@@ -4,6 +4,7 @@
 use core::convert::Infallible;
 use core::future::{pending, ready};
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::{Context, Poll};
 use core::time::Duration;
 use futures_lite::future::{block_on, or};
 use std::sync::Mutex;
@@ -11,7 +12,7 @@ use wslink_core::wire::{Dialect, Writer};
 use wslink_core::{
     Api, Attachment, Audience, Blob, Buffers, Config, Connection, Cx, Encode, Entropy, Event,
     Fixed, Frame, Host, Hub, HubBuffers, HubLimits, Instant, LimitExceeded, PeerId, Publications,
-    Publish, PublishError, RpcError, Service, Verdict,
+    Publish, PublishError, RpcError, Service, UploadSource, Verdict,
 };
 use wslink_scope::{Calibration, Capture, Reply, Request, Scope, Settings, Signal, Timer};
 
@@ -31,6 +32,24 @@ struct Bench<T> {
 struct Desk {
     blobs: Mutex<Vec<Signal>>,
     published: Mutex<Vec<(String, Vec<Signal>)>>,
+    /// The pieces in which an upload comes.
+    image: Mutex<Vec<&'static [u8]>>,
+}
+
+impl UploadSource for Desk {
+    fn poll_read(&self, _: &mut Context<'_>, into: &mut [u8]) -> Poll<usize> {
+        let mut image = self.image.lock().unwrap();
+        if image.is_empty() {
+            return Poll::Ready(0);
+        }
+        let piece = image.remove(0);
+        into[..piece.len()].copy_from_slice(piece);
+        Poll::Ready(piece.len())
+    }
+
+    fn upload_len(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Publish<Signal> for Desk {
@@ -53,6 +72,10 @@ impl Host<Signal> for Desk {
         let mut blobs = self.blobs.lock().unwrap();
         blobs.push(blob);
         Ok(Attachment::nth(blobs.len() as u32 - 1))
+    }
+
+    fn upload(&self) -> Option<&dyn UploadSource> {
+        Some(self)
     }
 }
 
@@ -248,28 +271,19 @@ fn settings_change_all_or_none() {
 }
 
 #[test]
-fn an_upload_is_digested() {
+fn an_image_is_read_piece_by_piece() {
     let mut bench = Bench::new(Flies::default());
-    for text in [
-        r#"{"method": "wslink.binary.attachment", "args": ["wslink_bin1"]}"#.to_owned(),
-        "abc".to_owned(),
-    ] {
-        let mut bytes = text.into_bytes();
-        let frame = match bytes[0] {
-            b'{' => Frame::Text { fin: true, payload: &mut bytes },
-            _ => Frame::Binary { fin: true, payload: &bytes },
-        };
-        let event = bench.connection.handle_frame(Instant::default(), frame).unwrap();
-        assert!(event.is_none(), "{event:?}");
-    }
+    let text = r#"{"method": "wslink.binary.attachment", "args": ["wslink_bin1"]}"#;
+    let header = Frame::Text { fin: true, payload: &mut text.as_bytes().to_vec() };
+    assert!(bench.connection.handle_frame(Instant::default(), header).unwrap().is_none());
+    let bytes = Frame::Binary { fin: true, payload: b"abc" };
+    assert!(bench.connection.handle_frame(Instant::default(), bytes).unwrap().is_none());
+    *bench.desk.image.lock().unwrap() = vec![&b"ab"[..], b"c"];
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(
         bench.answer("scope.firmware_update", r#""args": ["wslink_bin1"]"#),
         format!(r#"{{"length":3,"digest":"{digest}"}}"#)
     );
-    for arguments in [r#""args": ["text"]"#, r#""args": [12]"#, r#""args": []"#] {
-        assert!(bench.refusal("scope.firmware_update", arguments).contains("image: "));
-    }
 }
 
 #[test]

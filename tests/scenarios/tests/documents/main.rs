@@ -219,6 +219,9 @@ fn row(heading: &str, name: &str) -> Vec<&'static str> {
 fn the_defaults_are_those_of_the_engine() {
     fn size(bytes: u32) -> String {
         match bytes {
+            _ if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) => {
+                format!("{} GiB", bytes >> 30)
+            }
             _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => {
                 format!("{} MiB", bytes >> 20)
             }
@@ -234,6 +237,7 @@ fn the_defaults_are_those_of_the_engine() {
                    overhead,
                    message_before_hello,
                    message,
+                   upload,
                    depth,
                    id,
                    calls,
@@ -251,6 +255,7 @@ fn the_defaults_are_those_of_the_engine() {
             ("overhead", overhead),
             ("message_before_hello", message_before_hello),
             ("message", message),
+            ("upload", upload),
             ("depth", depth.into()),
             ("id", id.into()),
             ("calls", calls.into()),
