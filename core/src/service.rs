@@ -127,7 +127,7 @@ pub struct Call<'a> {
     /// the call is cancelled and its progress told.
     pub token: Option<u32>,
     /// The length of the upload, if the method takes one and that is known.
-    pub upload_len: Option<u64>,
+    pub upload_len: Option<u32>,
     pub(crate) args: Option<Value<'a>>,
     pub(crate) kwargs: Option<Value<'a>>,
 }

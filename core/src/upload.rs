@@ -41,17 +41,15 @@ impl<'a> Upload<'a> {
 
     /// Puts the next bytes at the front of `into`, and tells how many: as many as are there, at
     /// least one unless `into` is empty, and 0 at the end.
-    pub async fn read(&mut self, into: &mut [u8]) -> usize {
-        if into.is_empty() {
-            return 0;
-        }
-        poll_fn(|cx| self.source.poll_read(cx, into)).await
+    // Half as large as an `async fn`, which would keep its arguments twice.
+    pub fn read(&mut self, into: &mut [u8]) -> impl Future<Output = usize> {
+        poll_fn(|cx| if into.is_empty() { Poll::Ready(0) } else { self.source.poll_read(cx, into) })
     }
 
     /// How many bytes there are in all. In 1.x that is not known of a large upload.
     #[expect(clippy::len_without_is_empty, reason = "nobody may know whether it is empty")]
     pub fn len(&self) -> Option<u64> {
-        self.source.upload_len()
+        self.source.upload_len().map(u64::from)
     }
 }
 
@@ -67,7 +65,7 @@ pub trait UploadSource: Sync {
     fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<usize>;
 
     /// As [`Pipe::len`].
-    fn upload_len(&self) -> Option<u64>;
+    fn upload_len(&self) -> Option<u32>;
 }
 
 /// What lies between a [`Connection`] and the call that reads an upload: a few bytes, which the
@@ -81,7 +79,7 @@ pub struct Pipe<B> {
     buffer: B,
     filled: Range<usize>,
     call: Option<CallId>,
-    len: Option<u64>,
+    len: Option<u32>,
     ended: bool,
     /// The call, which waits for bytes.
     reader: Option<Waker>,
@@ -151,7 +149,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Pipe<B> {
     }
 
     /// How long the upload of this call is, if that is known.
-    pub fn len(&self, call: CallId) -> Option<u64> {
+    pub fn len(&self, call: CallId) -> Option<u32> {
         self.len.filter(|_| self.call == Some(call))
     }
 

@@ -359,40 +359,40 @@ where
         join_array(array::from_fn::<_, CALLS, _>(|index| self.run(index)))
     }
 
-    /// Runs the calls of one place, one after the other.
-    async fn run(&self, index: usize)
+    /// Runs the calls of one place, one after the other. Not an `async fn`, which would keep its
+    /// arguments twice.
+    fn run(&self, index: usize) -> impl Future
     where
         M: Memory<Blobs: Send>,
         R: Sync,
         Hub<M>: Send,
     {
-        loop {
-            let (started, request) = poll_fn(|_| match self.start(index) {
-                Some(call) => Poll::Ready(call),
-                None => Poll::Pending,
-            })
-            .await;
-            self.progress.set(true);
-            let reads = Reads { call: started.id, pipe: &self.pipe };
-            let host = CallHost::new(&self.server.shared, started.upload.then_some(reads));
-            let cx = Cx::new(self.id, started.token, &host).with_identity(started.identity);
-            {
-                let mut call = pin!(self.server.service.call(cx, request));
-                poll_fn(|cx| {
-                    if !self.is_running(index) {
-                        return Poll::Ready(());
-                    }
-                    call.as_mut().poll(cx).map(|answer| {
-                        *self.slots[index].borrow_mut() = Slot::Answered(started.id, answer);
+        async move {
+            loop {
+                let (Started { id, identity, token, upload }, request) =
+                    poll_fn(|_| self.start(index).map_or(Poll::Pending, Poll::Ready)).await;
+                self.progress.set(true);
+                let reads = upload.then_some(Reads { call: id, pipe: &self.pipe });
+                let host = CallHost::new(&self.server.shared, reads);
+                let cx = Cx::new(self.id, token, &host).with_identity(identity);
+                {
+                    let mut call = pin!(self.server.service.call(cx, request));
+                    poll_fn(|cx| {
+                        if !self.is_running(index) {
+                            return Poll::Ready(());
+                        }
+                        call.as_mut().poll(cx).map(|answer| {
+                            *self.slots[index].borrow_mut() = Slot::Answered(id, answer);
+                        })
                     })
-                })
-                .await;
+                    .await;
+                }
+                let mut blobs = host.into_blobs();
+                let mut kept = Kept { count: &self.kept, tried: None };
+                poll_fn(|_| self.answer(index, &mut blobs, &mut kept)).await;
+                *self.slots[index].borrow_mut() = Slot::Free;
+                self.progress.set(true);
             }
-            let mut blobs = host.into_blobs();
-            let mut kept = Kept { count: &self.kept, tried: None };
-            poll_fn(|_| self.answer(index, &mut blobs, &mut kept)).await;
-            *self.slots[index].borrow_mut() = Slot::Free;
-            self.progress.set(true);
         }
     }
 

@@ -166,7 +166,7 @@ impl<R: RawMutex + Sync> UploadSource for Reads<'_, R> {
         self.pipe.lock(|pipe| pipe.borrow_mut().poll_read(self.call, cx, into))
     }
 
-    fn upload_len(&self) -> Option<u64> {
+    fn upload_len(&self) -> Option<u32> {
         self.pipe.lock(|pipe| pipe.borrow().len(self.call))
     }
 }

@@ -52,7 +52,7 @@ enum Request {
     Hello,
     Call(CallId, usize, Option<u32>),
     /// Of a method that takes an upload, which has come whole.
-    Upload(CallId, usize, Option<u32>, u64),
+    Upload(CallId, usize, Option<u32>, u32),
     Builtin,
     Exit(Duration),
 }

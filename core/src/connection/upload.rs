@@ -390,8 +390,8 @@ impl<M: Memory> Connection<M> {
         let deadline = self.deadline_of(now, method);
         let call = self.calls.open(id, Some(method), deadline, token)?;
         self.step(Step::Call);
-        let len = u64::from(head.bytes.len);
-        let error = if u64::from(head.bytes.start) + len > total.into() {
+        let len = head.bytes.len;
+        let error = if u64::from(head.bytes.start) + u64::from(len) > total.into() {
             let at = head.bytes.start as usize;
             Some(self.parse_error(Malformed { at, kind: MalformedKind::Truncated }))
         } else if head.positional > 1 {
@@ -449,7 +449,7 @@ impl<M: Memory> Connection<M> {
         method: &'static MethodInfo,
         message: &Message<'_>,
         envelope: &Envelope,
-    ) -> Result<u64, RpcError> {
+    ) -> Result<u32, RpcError> {
         let content = if let Message::Chunk(frame) = message {
             Ok(only_argument(dialect, method, envelope, frame, &[])?)
         } else {
@@ -459,7 +459,7 @@ impl<M: Memory> Connection<M> {
             let span = Span { start: start as u32, len: bytes.len() as u32 };
             Err(if bytes.is_empty() { Span::default() } else { span })
         };
-        let len = content.map_or_else(|span| u64::from(span.len), |bytes| bytes.len() as u64);
+        let len = content.map_or_else(|span| span.len, |bytes| bytes.len() as u32);
         self.may_upload(len, false)?;
         self.inbound.keep(id, content)?;
         Ok(len)
@@ -467,10 +467,10 @@ impl<M: Memory> Connection<M> {
 
     /// # Errors
     /// The limit that keeps an upload of that length from being taken now.
-    fn may_upload(&self, len: u64, in_parts: bool) -> Result<(), LimitExceeded> {
-        let most = u64::from(self.limits.upload);
+    fn may_upload(&self, len: u32, in_parts: bool) -> Result<(), LimitExceeded> {
+        let most = self.limits.upload;
         if len > most {
-            return Err(LimitExceeded::new(Limit::Upload, len, most));
+            return Err(LimitExceeded::new(Limit::Upload, len.into(), most.into()));
         }
         if self.inbound.upload.is_some() {
             return Err(LimitExceeded::new(Limit::Uploads, 2, 1));

@@ -57,7 +57,7 @@ impl UploadSource for Reads {
         lock(&self.pipe).poll_read(self.call, cx, into)
     }
 
-    fn upload_len(&self) -> Option<u64> {
+    fn upload_len(&self) -> Option<u32> {
         lock(&self.pipe).len(self.call)
     }
 }

@@ -125,44 +125,55 @@ impl<T: Timer> Scope<T> {
 
     /// Looks at its own signal for a while: what is in the middle is the offset, and how far it
     /// swings is the gain.
-    async fn calibrate(&self, cx: Cx<'_, Signal>, duration: Duration) -> Calibration {
-        const STEPS: u32 = 10;
-        const SAMPLES: u32 = 100;
-        let (mut sum, mut low, mut high) = (0.0, f32::MAX, f32::MIN);
-        let mut phase = 0;
-        let settings = self.settings();
-        for step in 0..STEPS {
-            self.timer.after(duration / STEPS).await;
-            let signal = Signal::new(&settings, SAMPLES).starting(phase, step);
-            phase = signal.end();
-            for sample in (0..SAMPLES).map(|index| signal.sample(index)) {
-                sum += sample;
-                low = sample.min(low);
-                high = sample.max(high);
+    #[expect(clippy::manual_async_fn, reason = "that keeps its arguments twice, in each call")]
+    fn calibrate(
+        &self,
+        cx: Cx<'_, Signal>,
+        duration: Duration,
+    ) -> impl Future<Output = Calibration> {
+        async move {
+            const STEPS: u32 = 10;
+            const SAMPLES: u32 = 100;
+            let (mut sum, mut low, mut high) = (0.0, f32::MAX, f32::MIN);
+            let mut phase = 0;
+            let settings = self.settings();
+            for step in 0..STEPS {
+                self.timer.after(duration / STEPS).await;
+                let signal = Signal::new(&settings, SAMPLES).starting(phase, step);
+                phase = signal.end();
+                for sample in (0..SAMPLES).map(|index| signal.sample(index)) {
+                    sum += sample;
+                    low = sample.min(low);
+                    high = sample.max(high);
+                }
+                cx.progress(u64::from(step) + 1, Some(STEPS.into()));
             }
-            cx.progress(u64::from(step) + 1, Some(STEPS.into()));
-        }
-        Calibration {
-            offset: sum / (STEPS * SAMPLES) as f32,
-            gain: (high - low) / (2.0 * settings.amplitude as f32),
+            Calibration {
+                offset: sum / (STEPS * SAMPLES) as f32,
+                gain: (high - low) / (2.0 * settings.amplitude as f32),
+            }
         }
     }
 }
 
 /// Takes an image as it comes: it need not fit any memory. A board with two halves of flash would
 /// write it to the other one.
-async fn update(cx: Cx<'_, Signal>) -> Result<Image, RpcError> {
-    let mut upload = cx.upload()?;
-    let (mut length, mut hash) = (0, Sha256::new());
-    let mut piece = [0; 64];
-    loop {
-        let count = upload.read(&mut piece).await;
-        if count == 0 {
-            return Ok(Image { length, digest: Digest(hash.finalize().into()) });
+#[expect(clippy::manual_async_fn, reason = "that keeps its arguments twice, in each call")]
+fn update(cx: Cx<'_, Signal>) -> impl Future<Output = Result<Image, RpcError>> {
+    async move {
+        let mut upload = cx.upload()?;
+        let (mut length, mut hash) = (0, Sha256::new());
+        // Each call of a device has room for it.
+        let mut piece = [0; 32];
+        loop {
+            let count = upload.read(&mut piece).await;
+            if count == 0 {
+                return Ok(Image { length, digest: Digest(hash.finalize().into()) });
+            }
+            hash.update(&piece[..count]);
+            // 4 GiB are more than any client can send.
+            length = length.wrapping_add(count as u32);
         }
-        hash.update(&piece[..count]);
-        // 4 GiB are more than any client can send.
-        length = length.wrapping_add(count as u32);
     }
 }
 

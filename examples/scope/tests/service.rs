@@ -47,7 +47,7 @@ impl UploadSource for Desk {
         Poll::Ready(piece.len())
     }
 
-    fn upload_len(&self) -> Option<u64> {
+    fn upload_len(&self) -> Option<u32> {
         None
     }
 }

@@ -28,7 +28,7 @@ pub(crate) const LM3S6965: Firmware = Firmware {
     target: "thumbv7m-none-eabi",
     flash: 192 << 10,
     ram: 48 << 10,
-    stack: 4608,
+    stack: 4864,
     further_peer: Some(Further { peers: 4, bytes: 8 << 10 }),
 };
 /// All that it has. It is built to show that nothing is tied to the first.
