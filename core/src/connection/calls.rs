@@ -204,8 +204,14 @@ impl<M: Memory> Calls<M> {
     /// Ends a call that was started ahead and that nobody asks for.
     pub(crate) fn drop_ahead(&mut self, call: CallId) {
         let Some(slot) = self.slot_mut(call) else { return };
+        // It may have expired before.
+        if slot.is_running() {
+            slot.untold = Some(Ended::Cancelled);
+        }
         (slot.state, slot.unnamed) = (State::Sent, false);
-        slot.untold = Some(Ended::Cancelled);
+        if slot.untold.is_none() {
+            drop(self.remove(call));
+        }
     }
 
     /// Answers a call with an error while it runs; whoever runs it is told to stop.

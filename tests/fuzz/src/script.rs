@@ -1,11 +1,11 @@
 //! An input as a script: what a peer sends, when, and what the application does.
 
 use crate::request::{Arg, Bin, Envelope, chunk, pattern};
-use crate::server::{Asks, Kind, Sent, Server, Setup, Tag};
-use crate::service::{CALL, NAMES, Piece, Reply, TAKE, TIMED};
+use crate::server::{Asks, Kind, Sent, Server, Setup, Tag, content};
+use crate::service::{CALL, NAMES, Piece, Reply, TAKE, TIMED, UPLOAD};
 use crate::{Buf, Input, Vecs};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use wslink_core::wire::Dialect;
 use wslink_core::{Audience, CloseCode, Config, Deadlines, Fixed, HubLimits, Instant, OpCode};
 
@@ -51,6 +51,7 @@ fn config(sizes: u8, exit: bool) -> (Config, bool) {
             limits.overhead = 286;
             limits.message_before_hello = 300;
             limits.message = 600;
+            limits.upload = 2000;
             limits.depth = 8;
             limits.id = 40;
             limits.calls = 3;
@@ -110,6 +111,8 @@ fn run<M: Kind>(dialect: Dialect, setup: Setup, hello: bool, mut input: Input<'_
         chunk: 1000,
         piece: 1000,
         reversed: false,
+        held_back: VecDeque::new(),
+        holding: false,
     };
     if hello {
         script.hello();
@@ -122,8 +125,10 @@ fn run<M: Kind>(dialect: Dialect, setup: Setup, hello: bool, mut input: Input<'_
             break;
         }
         script.step(&mut input);
+        script.go_on();
         script.server.step();
     }
+    while script.go_on() {}
     script.server.settle();
     script.server.lose();
     script.server.step();
@@ -137,11 +142,15 @@ struct Script<M: Kind> {
     chunk: usize,
     piece: usize,
     reversed: bool,
+    /// WebSocket messages that are sent one after the other, with others in between.
+    held_back: VecDeque<Vec<Sent>>,
+    /// Whether what is sent now is to be among them.
+    holding: bool,
 }
 
 impl<M: Kind> Script<M> {
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.below(30) {
+        match input.below(32) {
             0 => self.hello(),
             1 | 2 => {
                 let args = self.call_args(input);
@@ -237,8 +246,21 @@ impl<M: Kind> Script<M> {
                 2 => self.server.reply_late(),
                 _ => self.server.take_too_much(),
             },
-            _ => self.transport(input),
+            29 => self.transport(input),
+            30 => self.upload(input),
+            _ => {
+                let most = input.u8();
+                self.server.take_upload((most > 0).then_some(most));
+            }
         }
+    }
+
+    /// Sends one of the messages that are held back, if there are any.
+    fn go_on(&mut self) -> bool {
+        let next = self.held_back.pop_front();
+        let any = next.is_some();
+        next.into_iter().flatten().for_each(|sent| self.server.send(sent));
+        any
     }
 
     fn id(&mut self, before: &str) -> String {
@@ -273,8 +295,34 @@ impl<M: Kind> Script<M> {
     /// A call with binary data, attached in 1.x and in its place in 2.x.
     fn take(&mut self, input: &mut Input<'_>) {
         let (seed, len) = (u32::from(input.u8()), u32::from(input.u16() % 700));
-        let bytes: Vec<u8> = (0..len).map(|at| pattern(seed, at.into())).collect();
-        let data = match self.dialect {
+        let bytes = (0..len).map(|at| pattern(seed, at.into())).collect();
+        let args = vec![self.binary(bytes), Arg::Int(seed.into()), Arg::Int(len.into())];
+        self.request(TAKE, args, BTreeMap::new(), Asks::Take { seed, len });
+    }
+
+    /// A call that takes an upload; in 2.x its chunks may come with others between them.
+    fn upload(&mut self, input: &mut Input<'_>) {
+        let (how, len) = (input.u8(), u32::from(input.u16() % 3000));
+        let data = self.binary(content(len));
+        let token = ("wslink_token", Arg::Int((how >> 5).into()));
+        let (args, kwargs) = match how & 7 {
+            0..=2 => (vec![data], BTreeMap::new()),
+            3 => (Vec::new(), [("data", data)].into()),
+            4 => (Vec::new(), [("data", data), token].into()),
+            5 | 6 => (vec![data], [token].into()),
+            _ => (vec![data, Arg::Int(1)], BTreeMap::new()),
+        };
+        if how & 7 < 7 {
+            self.server.will_upload(len);
+        }
+        self.holding = self.dialect == Dialect::V2 && how >> 3 & 1 == 1;
+        self.request(UPLOAD, args, kwargs, Asks::Call);
+        self.holding = false;
+    }
+
+    /// Binary data as an argument, in 1.x sent before it.
+    fn binary(&mut self, bytes: Vec<u8>) -> Arg {
+        match self.dialect {
             Dialect::V1 => {
                 let key = format!("wslink_bin{}", self.number + 1);
                 let method = "wslink.binary.attachment";
@@ -285,9 +333,7 @@ impl<M: Kind> Script<M> {
                 Arg::Text(key)
             }
             _ => Arg::Bin(Bin(bytes)),
-        };
-        let args = vec![data, Arg::Int(seed.into()), Arg::Int(len.into())];
-        self.request(TAKE, args, BTreeMap::new(), Asks::Take { seed, len });
+        }
     }
 
     /// A whole message of the client's dialect.
@@ -316,6 +362,9 @@ impl<M: Kind> Script<M> {
     fn pieces(&mut self, opcode: OpCode, bytes: Vec<u8>, tag: Tag) {
         // So that it is not cut into hundreds.
         let piece = self.piece.max(bytes.len() / 20).max(1);
+        if self.holding {
+            self.held_back.push_back(Vec::new());
+        }
         if bytes.len() <= piece {
             return self.frame(opcode, true, bytes, tag);
         }
@@ -329,7 +378,11 @@ impl<M: Kind> Script<M> {
     }
 
     fn frame(&mut self, opcode: OpCode, fin: bool, payload: Vec<u8>, tag: Tag) {
-        self.server.send(Sent { opcode, fin, payload, tag });
+        let sent = Sent { opcode, fin, payload, tag };
+        match self.held_back.back_mut().filter(|_| self.holding) {
+            Some(message) => message.push(sent),
+            None => self.server.send(sent),
+        }
     }
 
     fn raw(&mut self, opcode: OpCode, input: &mut Input<'_>) {
@@ -353,7 +406,7 @@ impl<M: Kind> Script<M> {
         self.server.tame = false;
         let text = |text: &str| Arg::Text(text.to_owned());
         let id = "mutated:1";
-        let envelope = match input.below(8) {
+        let envelope = match input.below(10) {
             0 => Envelope::hello("system:m"),
             1 => Envelope::new(id, CALL, vec![Arg::Int(0), Arg::Float(2.5), text("wslink_bin1")]),
             2 => {
@@ -365,6 +418,10 @@ impl<M: Kind> Script<M> {
             4 => Envelope::new(id, "wslink.unsubscribe", vec![text("fuzz.last")]),
             5 => Envelope::new(id, "wslink.cancel", vec![Arg::Int(1)]),
             6 => Envelope::new(id, "wslink.subscribe", vec![text("wslink.lagged")]),
+            7 => Envelope::new(id, UPLOAD, vec![text("wslink_bin1")]),
+            8 if self.dialect == Dialect::V2 => {
+                Envelope::new(id, UPLOAD, vec![Arg::Bin(Bin(content(input.u8().into())))])
+            }
             _ => {
                 let kwargs = [("wslink_token", Arg::Int(2)), ("k", Arg::List(vec![text("\n")]))];
                 Envelope { kwargs: kwargs.into(), ..Envelope::new(id, TIMED, Vec::new()) }

@@ -1,13 +1,18 @@
 //! A connection with all that an adapter does for it, and what has to hold after each step.
 
+mod uploads;
+
+pub(crate) use uploads::content;
+
 use crate::memory::{Buf, Meter};
 use crate::request::{Arg, Envelope, chunk, pattern};
-use crate::service::{API, CALL, NAMES, Piece, Reply, TAKE, is_retained};
+use crate::service::{API, CALL, NAMES, Piece, Reply, TAKE, UPLOAD, is_retained};
 use crate::topics::{Topics, index};
 use crate::{Answer, Client};
 use core::time::Duration;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
+use uploads::Uploads;
 use wslink_core::wire::Dialect;
 use wslink_core::{
     Audience, Blob, Body, Buffers, CallId, CloseReason, Config, Connection, Entropy, Event, Frame,
@@ -70,7 +75,8 @@ enum Brought {
     Nothing,
     Hello(Verdict),
     Builtin,
-    Call(CallId, Reply, bool),
+    /// Whether it is answered at once, and what is known of the length of an upload.
+    Call(CallId, Reply, bool, Option<Option<u32>>),
 }
 
 struct Held {
@@ -106,6 +112,7 @@ pub(crate) struct Server<M: Kind> {
     queue: VecDeque<Sent>,
     held: Vec<Held>,
     over: Vec<CallId>,
+    uploads: Uploads,
     hello: Option<Verdict>,
     builtin: Option<Tag>,
     /// Requests that were read as they were meant.
@@ -160,6 +167,7 @@ impl<M: Kind> Server<M> {
             queue: VecDeque::new(),
             held: Vec::new(),
             over: Vec::new(),
+            uploads: Uploads::default(),
             hello: None,
             builtin: None,
             asked: HashSet::new(),
@@ -235,6 +243,7 @@ impl<M: Kind> Server<M> {
         while self.connection.has_room()
             && let Some(sent) = self.queue.pop_front()
         {
+            let sent = self.cut(sent);
             self.read(sent);
             self.serve();
         }
@@ -248,6 +257,7 @@ impl<M: Kind> Server<M> {
         if self.setup.prompt {
             self.judge();
             self.build();
+            self.take_upload(None);
         }
         self.events();
         self.reply();
@@ -287,7 +297,9 @@ impl<M: Kind> Server<M> {
                     assert_eq!(given, Some(expected.as_slice()), "an argument with other bytes");
                 }
                 assert!(API.methods[call.index] == *call.method, "the index is another method's");
-                Brought::Call(call.id, reply, at_once || call.method.name != CALL && number(0) > 3)
+                let len = (call.method.name == UPLOAD).then_some(call.upload_len);
+                let ready = at_once || call.method.name != CALL && number(0) > 3;
+                Brought::Call(call.id, reply, ready, len)
             }
             Ok(Some(event)) => panic!("a frame brought {event:?}"),
             Err(error) => {
@@ -311,8 +323,11 @@ impl<M: Kind> Server<M> {
                 self.hello = Some(verdict);
             }
             Brought::Builtin => self.builtin = Some(tag),
-            Brought::Call(id, reply, ready) => {
+            Brought::Call(id, reply, ready, upload) => {
                 assert!(self.connection.is_running(id));
+                if let Some(len) = upload {
+                    self.begin_upload(id, len);
+                }
                 self.held.push(Held { id, reply, ready });
             }
         }
@@ -388,14 +403,17 @@ impl<M: Kind> Server<M> {
                     }
                     let before = blobs.as_ref().len();
                     let result = self.connection.reply(&mut self.hub, id, reply, &mut blobs);
-                    let kept = matches!(result, Err(SendError::Full(_) | SendError::Gone));
+                    let kept = matches!(
+                        result,
+                        Err(SendError::Full(_) | SendError::Early | SendError::Gone)
+                    );
                     let after = if kept { before } else { 0 };
                     assert_eq!(blobs.as_ref().len(), after, "{result:?}");
                     result
                 }
             };
             assert_eq!(result == Err(SendError::Gone), !wanted, "{result:?}");
-            if let Err(SendError::Full(_)) = result {
+            if let Err(SendError::Full(_) | SendError::Early) = result {
                 at += 1;
                 continue;
             }
@@ -547,6 +565,7 @@ impl<M: Kind> Server<M> {
             let before = self.queue.len();
             self.judge();
             self.build();
+            self.take_upload(None);
             self.held.iter_mut().for_each(|held| held.ready = true);
             self.step();
             self.write(usize::MAX);

@@ -102,7 +102,10 @@ pub const TIMED: &str = "fuzz.timed";
 /// Is given bytes of a known pattern.
 pub const TAKE: &str = "fuzz.take";
 
-const METHODS: [MethodInfo; 3] = [
+/// Reads bytes of a known pattern as they come.
+pub const UPLOAD: &str = "fuzz.upload";
+
+const METHODS: [MethodInfo; 4] = [
     MethodInfo::new(CALL).with_doc("Answered as the script says."),
     MethodInfo::new(TIMED).with_deadline(Duration::from_millis(700)),
     MethodInfo::new(TAKE).with_params(&[
@@ -110,6 +113,7 @@ const METHODS: [MethodInfo; 3] = [
         ParamInfo::required("seed"),
         ParamInfo::required("len"),
     ]),
+    MethodInfo::new(UPLOAD).with_upload(&[ParamInfo::required("data")]),
 ];
 
 const fn topic(name: &'static str, policy: Policy) -> Topic<()> {

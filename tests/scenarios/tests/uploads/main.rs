@@ -506,6 +506,16 @@ fn another_call_for_the_attachment() {
     text += &call("store.put", val!(["wslink_bin2"]));
     text += "======== more arguments\n";
     text += &call("store.put", val!(["wslink_bin1", 2]));
+    text += "======== another method, when the call has expired\n";
+    let deadline = |config: &mut Config| config.deadlines.call = Some(Duration::from_secs(9));
+    text += &only(Dialect::V1, Mode::By(300), deadline, |pair: &mut Bench, client| {
+        _ = begin(pair, client, 3000, 3);
+        pair.advance(Duration::from_secs(12));
+        let args = val!(["wslink_bin1"]);
+        pair.request(client, val!({"id": "x", "method": "store.echo", "args": args}));
+        pair.run();
+        alive(pair, client);
+    });
     text += "======== another attachment\n";
     text += &only(Dialect::V1, Mode::By(300), usual, |pair: &mut Bench, client| {
         _ = begin(pair, client, 3000, 3);
