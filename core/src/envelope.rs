@@ -2,29 +2,49 @@
 
 use crate::arena::Span;
 use crate::error::{ErrorData, LimitExceeded};
-use crate::wire::{
-    Dialect, EncodeError, Left, Malformed, MalformedKind, Open, Token, Value, Writer,
-};
+use crate::wire::{Dialect, EncodeError, Entry, Literal, Shape, Writer, plain_run};
 use crate::{Encode, RpcError};
 use serde::Serialize;
 
 pub(crate) const HELLO: &str = "wslink.hello";
-const ATTACHMENT_HEADER: &str = "wslink.binary.attachment";
+pub(crate) const ATTACHMENT_HEADER: &[u8] = b"wslink.binary.attachment";
 /// Requests of the handshake have ids that begin so.
-const SYSTEM: &str = "system:";
+const SYSTEM: &[u8] = b"system:";
+
+/// What an answer is but for its id and its outcome.
+const BEGINNING: Literal = [br#"{"wslink":"1.0","id":"#, b"\x83\xa6wslink\xa31.0\xa2id"];
+const RESULT: Literal = [br#","result":"#, b"\xa6result"];
+const ERROR: Literal = [br#","error":"#, b"\xa5error"];
+const END: Literal = [b"}", b""];
 
 /// A field that must be a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Missing,
     Other,
+    /// Its content, which is UTF-8.
     Text(Span),
 }
 
 impl Field {
-    pub(crate) fn text(self, dialect: Dialect, bytes: &[u8]) -> Option<&str> {
-        let Self::Text(span) = self else { return None };
-        Value::new(dialect, span.of(bytes), &[]).as_str()
+    pub(crate) fn bytes(self, message: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::Text(span) => Some(span.of(message)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(self, message: &[u8]) -> Option<&str> {
+        core::str::from_utf8(self.bytes(message)?).ok()
+    }
+}
+
+impl From<Shape> for Field {
+    fn from(shape: Shape) -> Self {
+        match shape {
+            Shape::Text(content) => Self::Text(content),
+            _ => Self::Other,
+        }
     }
 }
 
@@ -35,7 +55,8 @@ pub(crate) enum Args {
     Absent,
     /// Null, a number or a bool: upstream drops the connection.
     Invalid,
-    List(Span),
+    /// The list, and how many there are.
+    List(Span, u32),
 }
 
 /// Where the fields of a checked message lie. Of a field given twice the last counts.
@@ -44,90 +65,83 @@ pub(crate) struct Envelope {
     pub(crate) id: Field,
     pub(crate) method: Field,
     pub(crate) args: Args,
+    /// If there are any.
     pub(crate) kwargs: Option<Span>,
 }
 
 impl Envelope {
-    /// # Errors
-    /// The message is not a map.
-    pub(crate) fn read(dialect: Dialect, bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Value::new(dialect, bytes, &[]).reader();
-        let Token::Map(count) = reader.next()? else {
-            return Err(Malformed { at: 0, kind: MalformedKind::Unexpected });
-        };
-        let mut envelope =
-            Self { id: Field::Missing, method: Field::Missing, args: Args::Absent, kwargs: None };
-        let mut left = Left(count);
-        while reader.has_next(&mut left)? {
-            let key = reader.next()?;
-            let value = reader.value()?;
-            let len = value.bytes().len();
-            let start = reader.offset().saturating_sub(len);
-            // A frame is below 4 GiB: its limit is a u32.
-            let span = Span { start: start as u32, len: len as u32 };
-            let text = if value.as_str().is_some() { Field::Text(span) } else { Field::Other };
-            match key {
-                Token::Str("id") => envelope.id = text,
-                Token::Str("method") => envelope.method = text,
-                Token::Str("args") => {
-                    envelope.args = match value.reader().next()? {
-                        Token::Seq(_) => Args::List(span),
-                        Token::Map(_) | Token::Str(_) | Token::Bytes(_) => Args::Absent,
-                        _ => Args::Invalid,
-                    };
-                }
-                Token::Str("kwargs") => envelope.kwargs = value.is_map().then_some(span),
-                _ => {}
+    /// Without any field.
+    pub(crate) fn empty() -> Self {
+        Self { id: Field::Missing, method: Field::Missing, args: Args::Absent, kwargs: None }
+    }
+
+    /// Takes in what the check of the message found.
+    pub(crate) fn take(&mut self, key: &[u8], &Entry { value, shape }: &Entry) {
+        match key {
+            b"id" => self.id = shape.into(),
+            b"method" => self.method = shape.into(),
+            b"args" => {
+                self.args = match shape {
+                    Shape::List(count) => Args::List(value, count),
+                    Shape::Map(_) | Shape::Text(_) | Shape::Bytes => Args::Absent,
+                    Shape::Other => Args::Invalid,
+                };
             }
+            b"kwargs" => self.kwargs = matches!(shape, Shape::Map(1..)).then_some(value),
+            _ => {}
         }
-        Ok(envelope)
+    }
+
+    /// The positional arguments, if there is a list of them.
+    pub(crate) const fn list(&self) -> Option<Span> {
+        match self.args {
+            Args::List(span, _) => Some(span),
+            _ => None,
+        }
     }
 
     /// Whether this announces binary messages (1.x).
     pub(crate) fn is_attachment_header(&self, dialect: Dialect, bytes: &[u8]) -> bool {
         dialect == Dialect::V1
             && self.id == Field::Missing
-            && self.method.text(dialect, bytes) == Some(ATTACHMENT_HEADER)
+            && self.method.bytes(bytes) == Some(ATTACHMENT_HEADER)
     }
 }
 
-pub(crate) fn is_system(id: &str) -> bool {
+pub(crate) fn is_system(id: &[u8]) -> bool {
     id.starts_with(SYSTEM)
 }
 
 /// How long `id` is when it is written.
-pub(crate) fn id_len(dialect: Dialect, id: &str) -> usize {
-    match dialect {
-        Dialect::V1 => {
-            let mut writer = Writer::new(dialect, &mut [], 0, &|_| None);
-            writer.str(id);
-            // Without the two quotes.
-            writer.finish().map_or_else(|overflow| overflow.needed.saturating_sub(2), |_| 0)
-        }
-        Dialect::V2 => id.len(),
+pub(crate) fn id_len(dialect: Dialect, id: &[u8]) -> usize {
+    if dialect == Dialect::V2 || plain_run(id) == id.len() {
+        return id.len();
     }
+    let mut writer = Writer::new(dialect, &mut [], 0, &|_| None);
+    writer.text(id);
+    // Without the two quotes.
+    writer.finish().map_or_else(|overflow| overflow.needed.saturating_sub(2), |_| 0)
 }
 
 pub(crate) fn write_result<T: Serialize + ?Sized>(
     writer: &mut Writer<'_>,
-    id: &str,
+    id: &[u8],
     result: &T,
 ) -> Result<(), EncodeError> {
-    let envelope = begin_answer(writer, id)?;
-    writer.key("result");
+    begin_result(writer, id);
     writer.value(result)?;
-    writer.end(envelope)
+    end_answer(writer);
+    Ok(())
 }
 
 /// The answer to an accepted hello; `max_msg_size` in 2.x only.
 pub(crate) fn write_welcome(
     writer: &mut Writer<'_>,
-    id: &str,
+    id: &[u8],
     client_id: &str,
     max_msg_size: u32,
 ) -> Result<(), EncodeError> {
-    let envelope = begin_answer(writer, id)?;
-    writer.key("result");
+    begin_result(writer, id);
     let chunked = writer.dialect() == Dialect::V2;
     let result = writer.begin_map(Some(if chunked { 2 } else { 1 }))?;
     writer.key("clientID");
@@ -137,7 +151,8 @@ pub(crate) fn write_welcome(
         writer.uint(max_msg_size.into());
     }
     writer.end(result)?;
-    writer.end(envelope)
+    end_answer(writer);
+    Ok(())
 }
 
 /// A publication; upstream never counts the number in its id up, here a 1 in place of the 0 tells
@@ -188,13 +203,14 @@ impl<'a> Data<'a> {
 
 pub(crate) fn write_error(
     writer: &mut Writer<'_>,
-    id: &str,
+    id: &[u8],
     code: i32,
     message: &str,
     data: Data<'_>,
 ) -> Result<(), EncodeError> {
-    let envelope = begin_answer(writer, id)?;
-    writer.key("error");
+    writer.literal(BEGINNING);
+    writer.text(id);
+    writer.literal(ERROR);
     let has_data = !matches!(data, Data::None | Data::Text(""));
     let error = writer.begin_map(Some(if has_data { 3 } else { 2 }))?;
     writer.key("code");
@@ -227,15 +243,17 @@ pub(crate) fn write_error(
         }
     }
     writer.end(error)?;
-    writer.end(envelope)
+    end_answer(writer);
+    Ok(())
 }
 
-/// The beginning of an answer: what follows is `result` or `error`.
-pub(crate) fn begin_answer(writer: &mut Writer<'_>, id: &str) -> Result<Open, EncodeError> {
-    let envelope = writer.begin_map(Some(3))?;
-    writer.key("wslink");
-    writer.str("1.0");
-    writer.key("id");
-    writer.str(id);
-    Ok(envelope)
+/// Begins an answer; what follows is its result, and [`end_answer`].
+pub(crate) fn begin_result(writer: &mut Writer<'_>, id: &[u8]) {
+    writer.literal(BEGINNING);
+    writer.text(id);
+    writer.literal(RESULT);
+}
+
+pub(crate) fn end_answer(writer: &mut Writer<'_>) {
+    writer.literal(END);
 }

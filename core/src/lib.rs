@@ -22,6 +22,7 @@
 
 mod arena;
 mod blob;
+mod call;
 pub mod client;
 mod config;
 mod connection;
@@ -40,6 +41,7 @@ mod upload;
 pub mod wire;
 
 pub use blob::{Attachment, Binary, Blob, NoBlob};
+pub use call::{Call, Params};
 pub use config::{Config, Deadlines, Limits};
 pub use connection::{
     Body, Buffers, CallId, Connection, Entropy, Event, Frame, OpCode, PeerId, Transmit,
@@ -53,8 +55,8 @@ pub use hub::{Hub, HubBuffers, HubLimits};
 pub use memory::{Buffer, Fixed, Memory, Table};
 pub use secret::Secret;
 pub use service::{
-    Api, Audience, Call, Cx, Encode, Host, MethodInfo, ParamInfo, Params, Policy, Publications,
-    Publish, Service, Topic, TopicInfo,
+    Api, Audience, Cx, Encode, Host, MethodInfo, ParamInfo, Policy, Publications, Publish, Service,
+    Topic, TopicInfo,
 };
 pub use state::{Phase, Step};
 pub use time::Instant;

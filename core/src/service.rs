@@ -1,16 +1,15 @@
 //! What the user writes, without transport, executor or dialect.
 
-use crate::connection::TOKEN;
-use crate::wire::{EncodeError, Value, Writer};
+use crate::wire::{EncodeError, Writer};
 use crate::{
-    Attachment, Blob, CallId, CloseReason, Hello, Identity, LimitExceeded, PeerId, PublishError,
+    Attachment, Blob, Call, CloseReason, Hello, Identity, LimitExceeded, PeerId, PublishError,
     RpcError, Upload, UploadSource, Verdict,
 };
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::time::Duration;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// RPC methods and publications, written once and run by any adapter.
 ///
@@ -109,103 +108,6 @@ impl Api {
     /// What `S` offers.
     pub const fn of<S: Service>() -> &'static Self {
         const { &Self { methods: S::METHODS, topics: S::TOPICS } }
-    }
-}
-
-/// A call, borrowed from the frame that brought it.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Call<'a> {
-    /// Names the call in [`Connection::reply`](crate::Connection::reply) and
-    /// [`fail`](crate::Connection::fail).
-    pub id: CallId,
-    /// Index into [`Service::METHODS`].
-    pub index: usize,
-    /// The method that is called.
-    pub method: &'static MethodInfo,
-    /// The client's own name for the call, if it gave one as keyword argument `wslink_token`: by it
-    /// the call is cancelled and its progress told.
-    pub token: Option<u32>,
-    /// The length of the upload, if the method takes one and that is known.
-    pub upload_len: Option<u32>,
-    pub(crate) args: Option<Value<'a>>,
-    pub(crate) kwargs: Option<Value<'a>>,
-}
-
-impl<'a> Call<'a> {
-    /// Positional arguments.
-    pub fn args(&self) -> impl Iterator<Item = Value<'a>> {
-        self.args.into_iter().flat_map(|args| args.items())
-    }
-
-    /// Keyword arguments, in the order in which they came, without the token.
-    pub fn kwargs(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-        let entries = self.kwargs.into_iter().flat_map(|kwargs| kwargs.entries());
-        entries.filter(|(key, _)| *key != TOKEN)
-    }
-
-    /// The arguments by the parameters that the method declares
-    /// ([`MethodInfo::with_params`]).
-    ///
-    /// # Errors
-    /// -32602 if there are too many arguments, an unknown keyword, or a parameter given twice.
-    pub fn params(&self) -> Result<Params<'a>, RpcError> {
-        let params = self.method.params;
-        let positional = self.args().count();
-        if positional > params.len() {
-            let most = params.len();
-            return Err(RpcError::invalid_params(format_args!(
-                "{positional} positional arguments, at most {most} expected"
-            )));
-        }
-        for (nth, (name, _)) in self.kwargs().enumerate() {
-            let Some(place) = params.iter().position(|param| param.name == name) else {
-                return Err(RpcError::invalid_params(format_args!("unknown parameter `{name}`")));
-            };
-            if place < positional || self.kwargs().take(nth).any(|(earlier, _)| earlier == name) {
-                return Err(RpcError::invalid_param(params[place].name, "given twice"));
-            }
-        }
-        Ok(Params { call: *self })
-    }
-}
-
-/// Arguments by parameter, given by place or by name.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Params<'a> {
-    call: Call<'a>,
-}
-
-impl<'a> Params<'a> {
-    /// What was given for parameter `index`.
-    pub fn value(&self, index: usize) -> Option<Value<'a>> {
-        let name = self.name(index);
-        let by_name = || self.call.kwargs().find(|(key, _)| *key == name).map(|(_, value)| value);
-        self.call.args().nth(index).or_else(by_name)
-    }
-
-    /// The argument for parameter `index`.
-    ///
-    /// # Errors
-    /// -32602 with the parameter's name if it is missing or of another type.
-    pub fn required<T: Deserialize<'a>>(&self, index: usize) -> Result<T, RpcError> {
-        let name = self.name(index);
-        let value = self.value(index).ok_or_else(|| RpcError::invalid_param(name, "missing"))?;
-        value.deserialize().map_err(|error| RpcError::invalid_param(name, error))
-    }
-
-    /// The argument for parameter `index`; `None` if it is missing or null.
-    ///
-    /// # Errors
-    /// -32602 with the parameter's name if it is of another type.
-    pub fn optional<T: Deserialize<'a>>(&self, index: usize) -> Result<Option<T>, RpcError> {
-        let Some(value) = self.value(index) else { return Ok(None) };
-        value.deserialize().map_err(|error| RpcError::invalid_param(self.name(index), error))
-    }
-
-    fn name(&self, index: usize) -> &'static str {
-        self.call.method.params.get(index).map_or("", |param| param.name)
     }
 }
 

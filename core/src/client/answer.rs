@@ -3,9 +3,7 @@
 use super::event::Failure;
 use crate::arena::Span;
 use crate::envelope::Field;
-use crate::wire::{Dialect, Left, Malformed, MalformedKind, Token, Value};
-
-pub(super) const ATTACHMENT_HEADER: &str = "wslink.binary.attachment";
+use crate::wire::{Entry, Shape, Value};
 
 /// Where the fields of a checked message lie. Of a field given twice the last counts.
 #[derive(Clone, Copy, Debug)]
@@ -18,35 +16,20 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// # Errors
-    /// The message is not a map.
-    pub(super) fn read(dialect: Dialect, bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Value::new(dialect, bytes, &[]).reader();
-        let Token::Map(count) = reader.next()? else {
-            return Err(Malformed { at: 0, kind: MalformedKind::Unexpected });
-        };
-        let missing = Field::Missing;
-        let mut answer =
-            Self { id: missing, method: missing, args: None, result: None, error: None };
-        let mut left = Left(count);
-        while reader.has_next(&mut left)? {
-            let key = reader.next()?;
-            let value = reader.value()?;
-            let len = value.bytes().len();
-            let start = reader.offset().saturating_sub(len);
-            // A message is below 4 GiB: its limit is a u32.
-            let span = Span { start: start as u32, len: len as u32 };
-            let text = if value.as_str().is_some() { Field::Text(span) } else { Field::Other };
-            match key {
-                Token::Str("id") => answer.id = text,
-                Token::Str("method") => answer.method = text,
-                Token::Str("args") => answer.args = value.is_seq().then_some(span),
-                Token::Str("result") => answer.result = Some(span),
-                Token::Str("error") => answer.error = Some(span),
-                _ => {}
-            }
+    /// Without any field.
+    pub(super) const EMPTY: Self =
+        Self { id: Field::Missing, method: Field::Missing, args: None, result: None, error: None };
+
+    /// Takes in what the check of the message found.
+    pub(super) fn take(&mut self, key: &[u8], &Entry { value, shape }: &Entry) {
+        match key {
+            b"id" => self.id = shape.into(),
+            b"method" => self.method = shape.into(),
+            b"args" => self.args = matches!(shape, Shape::List(_)).then_some(value),
+            b"result" => self.result = Some(value),
+            b"error" => self.error = Some(value),
+            _ => {}
         }
-        Ok(answer)
     }
 }
 

@@ -1,6 +1,6 @@
 //! From frames to events.
 
-use super::answer::{ATTACHMENT_HEADER, Address, Answer, failure};
+use super::answer::{Address, Answer, failure};
 use super::event::{Event, Outcome, Unreadable};
 use super::requests::Kind;
 use super::{Client, HELLO_ID, UNTOLD, ZERO, name};
@@ -8,9 +8,9 @@ use crate::arena::Span;
 use crate::connection::CallId;
 use crate::connection::inbound::{Beginning, Bounds, Refusal, Whole};
 use crate::connection::request::Message;
-use crate::envelope::Field;
+use crate::envelope::{ATTACHMENT_HEADER, Field};
 use crate::state::Step;
-use crate::wire::{Dialect, Malformed, Value, find_id, json, msgpack};
+use crate::wire::{Dialect, Entry, Malformed, Value, find_id, json};
 use crate::{CloseCode, CloseReason, Frame, Instant, Limit, LimitExceeded, Memory, Phase};
 
 /// What an accepted hello is answered.
@@ -169,15 +169,16 @@ impl<M: Memory> Client<M> {
         mut message: Message<'a>,
     ) -> Option<Event<'a>> {
         let dialect = self.dialect;
-        let checked = self.check(&mut message);
+        let mut answer = Answer::EMPTY;
+        let each = &mut |key: &[u8], entry: &Entry| answer.take(key, entry);
+        let stored = self.inbound.bytes_mut();
+        if let Err(malformed) = message.entries(dialect, stored, self.limits.depth, each) {
+            return self.malformed(&message, malformed);
+        }
         let bytes = message.bytes(self.inbound.bytes());
-        let answer = match checked.and_then(|()| Answer::read(dialect, bytes)) {
-            Ok(answer) => answer,
-            Err(malformed) => return self.malformed(&message, malformed),
-        };
         let header = dialect == Dialect::V1
             && answer.id == Field::Missing
-            && answer.method.text(dialect, bytes) == Some(ATTACHMENT_HEADER);
+            && answer.method.bytes(bytes) == Some(ATTACHMENT_HEADER);
         if header {
             self.expect_attachments(now, &message, answer.args);
             return None;
@@ -193,7 +194,7 @@ impl<M: Memory> Client<M> {
             }
             _ => Ok(()),
         };
-        let id = answer.id.text(dialect, message.bytes(self.inbound.bytes()));
+        let id = answer.id.text(message.bytes(self.inbound.bytes()));
         let to = match (id?, Address::read(id?, name(&self.client_id))) {
             (HELLO_ID, _) if self.requests.greeted() => To::Hello,
             (_, Address::Call(number)) => {
@@ -221,7 +222,7 @@ impl<M: Memory> Client<M> {
         let value = |span: Span| Value::new(dialect, span.of(bytes), stored);
         let to = match to {
             To::Topic(..) => {
-                let id = answer.id.text(dialect, bytes)?;
+                let id = answer.id.text(bytes)?;
                 match Address::read(id, "") {
                     Address::Publication { topic, retained } => To::Topic(topic, retained),
                     _ => return None,
@@ -275,20 +276,6 @@ impl<M: Memory> Client<M> {
         self.step(Step::Accepted);
     }
 
-    fn check(&mut self, message: &mut Message<'_>) -> Result<(), Malformed> {
-        let depth = usize::from(self.limits.depth);
-        match (message, self.dialect) {
-            (Message::Text(bytes), _) => json::clean(bytes, depth),
-            (Message::Chunk(bytes), _) => msgpack::check(bytes, depth),
-            (Message::Stored(span), Dialect::V1) => {
-                json::clean(span.of_mut(self.inbound.bytes_mut()), depth)
-            }
-            (Message::Stored(span), Dialect::V2) => {
-                msgpack::check(span.of(self.inbound.bytes()), depth)
-            }
-        }
-    }
-
     /// The keys of a 1.x attachment header: so many binary messages follow, in that order.
     fn expect_attachments(&mut self, now: Instant, message: &Message<'_>, args: Option<Span>) {
         let Some(span) = args else { return };
@@ -324,7 +311,9 @@ impl<M: Memory> Client<M> {
     ) -> Option<Event<'static>> {
         if self.dialect == Dialect::V1 {
             // Cut off as it is, it is not well-formed; up to the cut it is cleaned.
-            _ = self.check(&mut message);
+            let depth = self.limits.depth;
+            let stored = self.inbound.bytes_mut();
+            _ = message.entries(self.dialect, stored, depth, &mut |_, _| {});
         }
         let id = find_id(self.dialect, message.bytes(self.inbound.bytes())).unwrap_or_default();
         let address = Address::read(id, name(&self.client_id));

@@ -3,7 +3,7 @@
 use super::Connection;
 use super::event::CallId;
 use super::feed::Subscription;
-use crate::envelope::{begin_answer, write_result};
+use crate::envelope::{begin_result, end_answer, write_result};
 use crate::wire::{EncodeError, Value, Writer};
 use crate::{Api, Call, Hub, Limits, Memory, MethodInfo, ParamInfo, Policy, RpcError, TopicInfo};
 use core::time::Duration;
@@ -108,9 +108,8 @@ impl<M: Memory> Connection<M> {
             Waiting::Hello => return,
             Waiting::Subscribe(asked) => {
                 let feed = &mut self.outbound.feed;
-                let write = |writer: &mut Writer<'_>, id: &str| {
-                    let envelope = begin_answer(writer, id)?;
-                    writer.key("result");
+                let write = |writer: &mut Writer<'_>, id: &[u8]| {
+                    begin_result(writer, id);
                     let result = writer.begin_map(Some(1))?;
                     writer.key("topics");
                     let list = writer.begin_seq(None)?;
@@ -124,7 +123,8 @@ impl<M: Memory> Connection<M> {
                     }
                     writer.end(list)?;
                     writer.end(result)?;
-                    writer.end(envelope)
+                    end_answer(writer);
+                    Ok(())
                 };
                 // An error means that nothing has changed.
                 match self.calls.answer_at_once(call, dialect, &write) {
@@ -147,7 +147,7 @@ impl<M: Memory> Connection<M> {
                     let fits = page.write(&mut measure, id).is_ok()
                         && measure.finish().err().is_none_or(|it| it.needed <= room);
                     if fits || brief {
-                        let write = |writer: &mut Writer<'_>, id: &str| page.write(writer, id);
+                        let write = |writer: &mut Writer<'_>, id: &[u8]| page.write(writer, id);
                         // What does not fit is answered with an error.
                         _ = self.calls.answer_at_once(call, dialect, &write);
                         break;
@@ -166,7 +166,7 @@ impl<M: Memory> Connection<M> {
         let Some(dialect) = self.dialect else { return };
         let named = self.calls.named(token);
         let found = named.is_some();
-        let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &found);
+        let write = |writer: &mut Writer<'_>, id: &[u8]| write_result(writer, id, &found);
         if let (Ok(()), Some(named)) = (self.calls.answer_at_once(call, dialect, &write), named) {
             self.calls.cancel(named, call, dialect);
         }
@@ -193,13 +193,12 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn write(&self, writer: &mut Writer<'_>, id: &str) -> Result<(), EncodeError> {
+    fn write(&self, writer: &mut Writer<'_>, id: &[u8]) -> Result<(), EncodeError> {
         let Self { api, limits, from, count, brief, .. } = *self;
         let to = from.saturating_add(count);
         let methods = api.methods;
         let next = (to < methods.len() + api.topics.len()).then_some(to as u64);
-        let envelope = begin_answer(writer, id)?;
-        writer.key("result");
+        begin_result(writer, id);
         let result = writer.begin_map(Some(6))?;
         writer.key("session");
         let session = u128::from_be_bytes(self.session);
@@ -229,7 +228,8 @@ impl Page<'_> {
         writer.key("next");
         writer.value(&next)?;
         writer.end(result)?;
-        writer.end(envelope)
+        end_answer(writer);
+        Ok(())
     }
 }
 

@@ -127,7 +127,7 @@ impl<M: Memory> Spans for Slots<M> {
 }
 
 /// What `answer` writes: given the request's id.
-pub(crate) type Write<'a> = &'a dyn Fn(&mut Writer<'_>, &str) -> Result<(), EncodeError>;
+pub(crate) type Write<'a> = &'a dyn Fn(&mut Writer<'_>, &[u8]) -> Result<(), EncodeError>;
 
 impl<M: Memory> Calls<M> {
     /// # Errors
@@ -160,9 +160,13 @@ impl<M: Memory> Calls<M> {
 
     /// Whether one more request can be taken and be answered at least with an error.
     pub(crate) fn has_room(&self, limits: &Limits) -> bool {
-        let most = self.most(limits);
-        let used: usize = self.slots.0.as_ref().iter().map(|slot| slot.span.len as usize).sum();
-        self.slots.0.as_ref().len() < most
+        let slots = self.slots.0.as_ref();
+        if slots.is_empty() {
+            // That it holds one was seen when it was made.
+            return true;
+        }
+        let used: usize = slots.iter().map(|slot| slot.span.len as usize).sum();
+        slots.len() < self.most(limits)
             && self.arena.capacity().saturating_sub(used) >= reserve(limits)
     }
 
@@ -177,16 +181,16 @@ impl<M: Memory> Calls<M> {
         method: &'static MethodInfo,
         deadline: Option<Instant>,
     ) -> Option<CallId> {
-        let call = self.open("", Some(method), deadline, None)?;
+        let call = self.open(&[], Some(method), deadline, None)?;
         self.slot_mut(call)?.unnamed = true;
         Some(call)
     }
 
     /// The request of a call that was started ahead has come.
-    pub(crate) fn name(&mut self, call: CallId, id: &str, token: Option<u32>) {
+    pub(crate) fn name(&mut self, call: CallId, id: &[u8], token: Option<u32>) {
         // There is room: the request would not have been taken otherwise.
         let Some(span) = self.arena.alloc(id.len(), &mut self.slots) else { return };
-        span.of_mut(self.arena.bytes_mut()).copy_from_slice(id.as_bytes());
+        span.of_mut(self.arena.bytes_mut()).copy_from_slice(id);
         if let Some(slot) = self.slot_mut(call) {
             (slot.span, slot.unnamed) = (span, false);
         }
@@ -225,13 +229,13 @@ impl<M: Memory> Calls<M> {
     /// Takes in a request; `None` if there is no room.
     pub(crate) fn open(
         &mut self,
-        id: &str,
+        id: &[u8],
         method: Option<&'static MethodInfo>,
         deadline: Option<Instant>,
         token: Option<u32>,
     ) -> Option<CallId> {
         let span = self.arena.alloc(id.len(), &mut self.slots)?;
-        span.of_mut(self.arena.bytes_mut()).copy_from_slice(id.as_bytes());
+        span.of_mut(self.arena.bytes_mut()).copy_from_slice(id);
         let call = CallId(self.last_id.0.wrapping_add(1));
         self.last_id = call;
         let state = State::Running { method, deadline, token };
@@ -305,7 +309,7 @@ impl<M: Memory> Calls<M> {
         let mut last = SendError::Gone;
         for (message, data) in forms(message, data) {
             let write =
-                |writer: &mut Writer<'_>, id: &str| write_error(writer, id, code, message, data);
+                |writer: &mut Writer<'_>, id: &[u8]| write_error(writer, id, code, message, data);
             match self.encode(call, dialect, 0, &[], &write) {
                 Ok(_) => return Ok(()),
                 Err(SendError::TooLarge(exceeded)) => last = SendError::Full(exceeded),
@@ -320,7 +324,7 @@ impl<M: Memory> Calls<M> {
     pub(crate) fn refuse(
         &mut self,
         dialect: Dialect,
-        id: &str,
+        id: &[u8],
         code: i32,
         message: &str,
         data: Data<'_>,
@@ -381,16 +385,18 @@ impl<M: Memory> Calls<M> {
     ) -> Result<Encoded, SendError> {
         let lens = |index: u32| Some(blobs.get(index as usize)?.len());
         let mut tried = 0;
-        if self.slot(call).is_some_and(|slot| slot.unnamed) {
-            return Err(SendError::Early);
-        }
+        let slots = self.slots.0.as_ref();
+        let index = slots.iter().position(|slot| slot.id == call).ok_or(SendError::Gone)?;
         loop {
-            let id = self.slot(call).ok_or(SendError::Gone)?.span;
+            let slot = self.slots.0.as_ref().get(index).ok_or(SendError::Gone)?;
+            if slot.unnamed {
+                return Err(SendError::Early);
+            }
+            let id = slot.span;
             let (before, tail) = self.arena.split(&mut self.slots);
             let start = before.len() as u32;
-            let id = core::str::from_utf8(id.of(before)).map_err(|_| SendError::Gone)?;
             let mut writer = Writer::new(dialect, tail, first_key, &lens);
-            write(&mut writer, id).map_err(SendError::Unserializable)?;
+            write(&mut writer, id.of(before)).map_err(SendError::Unserializable)?;
             match writer.finish() {
                 Ok(encoded) => {
                     let total = u64::from(encoded.text_len) + encoded.blob_bytes;
@@ -403,11 +409,15 @@ impl<M: Memory> Calls<M> {
                         small: total <= self.piece(dialect).into(),
                         blobs: M::Blobs::default(),
                     };
-                    let mut slot = self.remove(call).ok_or(SendError::Gone)?;
-                    slot.span = Span { start, len: encoded.len };
-                    slot.state = State::Answered(answer);
-                    // There is room for what was taken out.
-                    _ = self.slots.0.push(slot);
+                    // Behind those that were answered before.
+                    let slots = self.slots.0.as_mut();
+                    for next in index + 1..slots.len() {
+                        slots.swap(next - 1, next);
+                    }
+                    if let Some(slot) = slots.last_mut() {
+                        slot.span = Span { start, len: encoded.len };
+                        slot.state = State::Answered(answer);
+                    }
                     return Ok(encoded);
                 }
                 Err(overflow) => {
@@ -537,7 +547,7 @@ impl<M: Memory> Calls<M> {
 
     /// Queues a message that answers nothing, where [`has_room`](Self::has_room).
     pub(crate) fn notify(&mut self, dialect: Dialect, write: Write<'_>) -> bool {
-        let Some(call) = self.open("", None, None, None) else { return false };
+        let Some(call) = self.open(&[], None, None, None) else { return false };
         let sent = self.encode(call, dialect, 0, &[], write).is_ok();
         if !sent {
             drop(self.remove(call));
@@ -546,9 +556,9 @@ impl<M: Memory> Calls<M> {
     }
 
     /// The id of a request that is not answered yet.
-    pub(crate) fn id(&self, call: CallId) -> &str {
+    pub(crate) fn id(&self, call: CallId) -> &[u8] {
         let span = self.slot(call).map(|slot| slot.span).unwrap_or_default();
-        core::str::from_utf8(span.of(self.arena.bytes())).unwrap_or_default()
+        span.of(self.arena.bytes())
     }
 
     /// Room for an answer, beside everything that is queued.

@@ -35,11 +35,10 @@ impl ChunkHeader {
     }
 
     pub(crate) fn bytes(self) -> [u8; CHUNK_HEADER] {
-        let mut bytes = [0; CHUNK_HEADER];
-        for (field, value) in bytes.chunks_exact_mut(4).zip([self.id, self.offset, self.total]) {
-            field.copy_from_slice(&value.to_le_bytes());
-        }
-        bytes
+        let [a, b, c, d] = self.id.to_le_bytes();
+        let [e, f, g, h] = self.offset.to_le_bytes();
+        let [i, j, k, l] = self.total.to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 }
 

@@ -307,6 +307,16 @@ impl<M: Memory> Feed<M> {
         Ok(())
     }
 
+    /// Whether the next [`pull`](Self::pull) finds nothing, and no loss is to be told.
+    pub(crate) fn is_quiet(&self, now: Instant, hub: &Hub<M>) -> bool {
+        let (_, end) = hub.range();
+        let mut topics = self.topics.as_ref().iter();
+        self.current.is_none()
+            && self.cursor == end
+            && topics.all(|heard| heard.interval & (DUE | WAITS) == 0)
+            && self.untold(now).is_none()
+    }
+
     fn next_retained(&mut self, now: Instant, hub: &Hub<M>) -> Option<Current> {
         for (heard, topic) in self.topics.as_mut().iter_mut().zip(0..) {
             if !heard.take(DUE) {

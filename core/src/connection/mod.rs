@@ -254,7 +254,7 @@ impl<M: Memory> Connection<M> {
             (Some(_), None) => {
                 let client_id = client_id(self.entropy);
                 let max_msg_size = self.limits.max_msg_size;
-                let write = |writer: &mut crate::wire::Writer<'_>, id: &str| {
+                let write = |writer: &mut crate::wire::Writer<'_>, id: &[u8]| {
                     write_welcome(writer, id, &client_id, max_msg_size)
                 };
                 (Step::Accepted, self.calls.answer_at_once(hello, dialect, &write))
@@ -299,7 +299,7 @@ impl<M: Memory> Connection<M> {
         let dialect = self.dialect.filter(|_| self.is_answering()).ok_or(SendError::Gone)?;
         self.inbound.reclaim();
         let write =
-            |writer: &mut crate::wire::Writer<'_>, id: &str| write_result(writer, id, value);
+            |writer: &mut crate::wire::Writer<'_>, id: &[u8]| write_result(writer, id, value);
         let encoded = self
             .calls
             .answer(call, dialect, hub.next_key(), blobs, &write)
@@ -372,6 +372,11 @@ impl<M: Memory> Connection<M> {
             return None;
         }
         self.inbound.reclaim();
+        // As it is after most answers.
+        if self.calls.is_empty() && self.cause.is_none() && self.outbound.is_quiet(now, hub) {
+            self.hold(now);
+            return None;
+        }
         let dialect = self.dialect.unwrap_or(Dialect::V2);
         self.calls.answer_ended(dialect);
         self.tell_lag(now, dialect);
@@ -449,12 +454,12 @@ impl<M: Memory> Connection<M> {
 
     /// Tells a client that asked for it what it has missed; whether there was anything.
     fn tell_lag(&mut self, now: Instant, dialect: Dialect) -> bool {
+        let Some((topic, missed)) = self.outbound.feed.untold(now) else { return false };
         if !self.phase.is_authenticated() || !self.calls.has_room(&self.limits) {
             return false;
         }
-        let Some((topic, missed)) = self.outbound.feed.untold(now) else { return false };
         let lagged = Lagged { topic: self.topic_name(topic), missed };
-        let write = |writer: &mut crate::wire::Writer<'_>, _: &str| {
+        let write = |writer: &mut crate::wire::Writer<'_>, _: &[u8]| {
             write_publication(writer, LAGGED, &|writer| writer.value(&lagged)).map(drop)
         };
         let told = self.calls.notify(dialect, &write);

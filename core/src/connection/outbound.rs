@@ -123,6 +123,12 @@ impl<M: Memory> Outbound<M> {
         self.frame.is_some()
     }
 
+    /// Whether there is nothing to be sent but answers, or a Close.
+    pub(crate) fn is_quiet(&self, now: Instant, hub: &Hub<M>) -> bool {
+        let control = self.ping || self.pongs.is_waiting();
+        !control && self.frame.is_none() && !self.bulk_next && self.feed.is_quiet(now, hub)
+    }
+
     /// Chooses the next frame, unless one is under way; `farewell` is for the Close, if one is due.
     ///
     /// # Errors
@@ -185,9 +191,9 @@ impl<M: Memory> Outbound<M> {
         if core::mem::take(&mut self.ping) {
             return Some(UnderWay::control(Source::Ping, OpCode::Ping, 0));
         }
-        let drained = !calls.has_answers() && self.feed.current.is_none();
-        let farewell = farewell.filter(|_| self.hurried || drained)?;
-        Some(close_frame(farewell, &mut self.head))
+        let farewell = farewell?;
+        let drained = || !calls.has_answers() && self.feed.current.is_none();
+        (self.hurried || drained()).then(|| close_frame(farewell, &mut self.head))
     }
 
     fn next_frame(
@@ -198,7 +204,8 @@ impl<M: Memory> Outbound<M> {
         calls: &Calls<M>,
         hub: &Hub<M>,
     ) -> Result<Option<UnderWay>, Lost> {
-        let source = match self.unfinished().filter(|_| dialect == Dialect::V1) {
+        let unfinished = if dialect == Dialect::V1 { self.unfinished() } else { None };
+        let source = match unfinished {
             Some(source) => Some(source),
             None => self.next_source(now, phase, calls, hub)?,
         };
@@ -284,7 +291,7 @@ impl<M: Memory> Outbound<M> {
         calls: &'a Calls<M>,
         hub: &'a Hub<M>,
     ) -> Option<Transmit<'a, M::Blob>> {
-        let mut frame = self.frame?;
+        let frame = self.frame.as_ref()?;
         let (head, taken) = (u32::from(frame.head), frame.taken);
         let head = self.head.get(taken.min(head) as usize..head as usize)?;
         let taken = u64::from(taken.saturating_sub(frame.head.into()));
@@ -313,8 +320,8 @@ impl<M: Memory> Outbound<M> {
                 Source::Ping | Source::Abandoned => return None,
             }
         };
+        let frame = self.frame.as_mut()?;
         frame.lent = (head.len() + body.len()) as u32;
-        self.frame = Some(frame);
         Some(Transmit {
             opcode: frame.opcode,
             fin: frame.fin,

@@ -27,6 +27,11 @@ impl Pongs {
         }
     }
 
+    /// Whether one is to be sent.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// The next one is under way; gives its length.
     pub(crate) const fn begin(&mut self) -> Option<u8> {
         let Some(len) = self.next.take() else { return None };

@@ -9,7 +9,9 @@ use super::inbound::{Beginning, Bounds, Refusal, Whole};
 use crate::arena::Span;
 use crate::envelope::{Args, Data, Envelope, Field, HELLO, id_len, is_system, write_result};
 use crate::state::Step;
-use crate::wire::{Dialect, Malformed, MalformedKind, Value, Writer, find_id, json, msgpack};
+use crate::wire::{
+    Dialect, Malformed, MalformedKind, OnEntry, Value, Writer, find_id, json, msgpack,
+};
 use crate::{
     Call, CloseCode, ErrorText, Hello, Instant, Limit, LimitExceeded, Memory, MethodInfo, Phase,
     RpcError, UsageError, code,
@@ -29,6 +31,27 @@ impl<'a> Message<'a> {
             Self::Text(bytes) => bytes,
             Self::Chunk(bytes) => bytes,
             Self::Stored(span) => span.of(stored),
+        }
+    }
+
+    /// Checks it and shows its entries.
+    pub(crate) fn entries(
+        &mut self,
+        dialect: Dialect,
+        stored: &mut [u8],
+        depth: u8,
+        each: OnEntry<'_>,
+    ) -> Result<(), Malformed> {
+        let depth = usize::from(depth);
+        let is_map = match (self, dialect) {
+            (Self::Text(bytes), _) => json::entries(bytes, depth, each),
+            (Self::Chunk(bytes), _) => msgpack::entries(bytes, depth, each),
+            (Self::Stored(span), Dialect::V1) => json::entries(span.of_mut(stored), depth, each),
+            (Self::Stored(span), Dialect::V2) => msgpack::entries(span.of(stored), depth, each),
+        };
+        match is_map? {
+            true => Ok(()),
+            false => Err(Malformed { at: 0, kind: MalformedKind::Unexpected }),
         }
     }
 
@@ -140,38 +163,37 @@ impl<M: Memory> Connection<M> {
                 whole
             }
         };
-        match whole {
-            Ok(None) => Ok(None),
-            Ok(Some(Whole::Text(bytes))) => {
-                Ok(self.handle_message(now, Dialect::V1, Message::Text(bytes)))
+        let (dialect, message) = match whole {
+            Ok(None) => return Ok(None),
+            Ok(Some(Whole::Text(bytes))) => (Dialect::V1, Message::Text(bytes)),
+            Ok(Some(Whole::Chunk(bytes))) => (Dialect::V2, Message::Chunk(bytes)),
+            Ok(Some(Whole::Stored(dialect, span))) => (dialect, Message::Stored(span)),
+            Ok(Some(Whole::Upload(head))) => {
+                return Ok(self.begin_upload(now, head).map(Event::Call));
             }
-            Ok(Some(Whole::Chunk(bytes))) => {
-                Ok(self.handle_message(now, Dialect::V2, Message::Chunk(bytes)))
-            }
-            Ok(Some(Whole::Stored(dialect, span))) => {
-                Ok(self.handle_message(now, dialect, Message::Stored(span)))
-            }
-            Ok(Some(Whole::Upload(head))) => Ok(self.begin_upload(now, head).map(Event::Call)),
             Ok(Some(Whole::Tail(span))) => {
                 self.end_upload(span);
-                Ok(None)
+                return Ok(None);
             }
-            Err(Refusal::Upload(exceeded)) => {
-                self.break_upload(&RpcError::from(exceeded));
-                Ok(None)
+            Err(refusal) => {
+                self.handle_refusal(refusal);
+                return Ok(None);
             }
-            Err(Refusal::Violation(code, reason)) => {
-                self.end(Cause::Violation(code, reason));
-                Ok(None)
-            }
-            Err(Refusal::Limit(exceeded, beginning)) => {
+        };
+        Ok(self.handle_message(now, dialect, message))
+    }
+
+    fn handle_refusal(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Upload(exceeded) => self.break_upload(&RpcError::from(exceeded)),
+            Refusal::Violation(code, reason) => self.end(Cause::Violation(code, reason)),
+            Refusal::Limit(exceeded, beginning) => {
                 let span = match beginning {
                     Beginning::Stored(span) => span,
                     _ => Span::default(),
                 };
                 let dialect = self.dialect.unwrap_or(Dialect::V2);
                 self.refuse(exceeded, dialect, Message::Stored(span));
-                Ok(None)
             }
         }
     }
@@ -235,35 +257,23 @@ impl<M: Memory> Connection<M> {
         dialect: Dialect,
         mut message: Message<'a>,
     ) -> Option<Event<'a>> {
-        let depth = usize::from(self.limits.depth);
-        let checked = match (&mut message, dialect) {
-            (Message::Text(bytes), _) => json::clean(bytes, depth),
-            (Message::Chunk(bytes), _) => msgpack::check(bytes, depth),
-            (Message::Stored(span), Dialect::V1) => {
-                json::clean(span.of_mut(self.inbound.bytes_mut()), depth)
-            }
-            (Message::Stored(span), Dialect::V2) => {
-                msgpack::check(span.of(self.inbound.bytes()), depth)
-            }
-        };
-        let envelope =
-            checked.and_then(|()| Envelope::read(dialect, message.bytes(self.inbound.bytes())));
-        let envelope = match envelope {
-            Ok(envelope) => envelope,
-            Err(malformed) => {
-                self.refuse_malformed(dialect, &message, malformed);
-                return None;
-            }
-        };
+        let mut envelope = Envelope::empty();
+        let checked = message.entries(
+            dialect,
+            self.inbound.bytes_mut(),
+            self.limits.depth,
+            &mut |key, entry| envelope.take(key, entry),
+        );
+        if let Err(malformed) = checked {
+            self.refuse_malformed(dialect, &message, malformed);
+            return None;
+        }
         match self.handle_request(now, dialect, &mut message, &envelope) {
             Request::Done => None,
             Request::Hello => {
                 let stored = self.inbound.bytes();
                 let bytes = message.lend(stored);
-                let args = match envelope.args {
-                    Args::List(span) => Some(Value::new(dialect, span.of(bytes), stored)),
-                    _ => None,
-                };
+                let args = envelope.list().map(|span| Value::new(dialect, span.of(bytes), stored));
                 Some(Event::Hello(Hello::new(args, None)))
             }
             Request::Builtin => Some(Event::Builtin),
@@ -271,20 +281,13 @@ impl<M: Memory> Connection<M> {
             Request::Call(id, index, token) => {
                 let stored = self.inbound.bytes();
                 let bytes = message.lend(stored);
-                let value = |span: Span| Value::new(dialect, span.of(bytes), stored);
-                let args = match envelope.args {
-                    Args::List(span) => Some(value(span)),
-                    _ => None,
-                };
                 let method = self.api.methods.get(index)?;
-                let kwargs = envelope.kwargs.map(value);
-                let upload_len = None;
-                Some(Event::Call(Call { id, index, method, token, upload_len, args, kwargs }))
+                let call = Call::new(id, index, method, token);
+                Some(Event::Call(call.with_args(dialect, bytes, stored, &envelope)))
             }
             Request::Upload(id, index, token, len) => {
-                let (method, upload_len) = (self.api.methods.get(index)?, Some(len));
-                let (args, kwargs) = (None, None);
-                Some(Event::Call(Call { id, index, method, token, upload_len, args, kwargs }))
+                let method = self.api.methods.get(index)?;
+                Some(Event::Call(Call::new(id, index, method, token).with_upload(len)))
             }
         }
     }
@@ -311,20 +314,23 @@ impl<M: Memory> Connection<M> {
                 self.invalid("the id is not a string");
                 return Request::Done;
             }
-            Field::Text(_) => envelope.id.text(dialect, bytes).unwrap_or_default(),
+            Field::Text(id) => id.of(bytes),
         };
-        let needed = id_len(dialect, id);
-        if needed > usize::from(self.limits.id) {
-            self.end_by_id(needed);
-            return Request::Done;
+        // No byte takes more than six as it is written.
+        if id.len() > usize::from(self.limits.id) / 6 {
+            let needed = id_len(dialect, id);
+            if needed > usize::from(self.limits.id) {
+                self.end_by_id(needed);
+                return Request::Done;
+            }
         }
-        let method = envelope.method.text(dialect, bytes);
+        let method = envelope.method.bytes(bytes);
         let refusal = match (method, envelope.args) {
             (None, _) => Some((code::INVALID_REQUEST, "Invalid request: method is not a string")),
             (_, Args::Invalid) => {
                 Some((code::INVALID_REQUEST, "Invalid request: args is neither list nor map"))
             }
-            (Some(HELLO), _) if is_system(id) => None,
+            (Some(method), _) if is_system(id) && method == HELLO.as_bytes() => None,
             _ if is_system(id) => Some(UNKNOWN_SYSTEM),
             _ if !self.phase.is_authenticated() => {
                 Some((code::UNAUTHORIZED, "Unauthorized: Skip message processing"))
@@ -345,31 +351,14 @@ impl<M: Memory> Connection<M> {
             self.step(Step::Hello);
             return Request::Hello;
         }
-        let list = match envelope.args {
-            Args::List(span) => Some(span),
-            _ => None,
-        };
-        let value = |span: Span| Value::new(dialect, span.of(bytes), &[]);
-        let Some(index) = self.api.methods.iter().position(|info| info.name == method) else {
-            let Some(info) = builtin::find(method, self.exit) else {
-                let text = "Unregistered method called";
-                self.calls.refuse(dialect, id, code::METHOD_NOT_FOUND, text, Data::Text(method));
-                return Request::Done;
-            };
-            let Some(call) = self.calls.open(id, Some(info), None, None) else {
-                return Request::Done;
-            };
-            let (args, kwargs) = (list.map(value), envelope.kwargs.map(value));
-            let (token, upload_len) = (None, None);
-            let request =
-                Call { id: call, index: 0, method: info, token, upload_len, args, kwargs };
-            let (feed, topics) = (&mut self.outbound.feed, self.api.topics);
-            let decoded = builtin::decode(&request, |pattern| feed.pick(pattern, topics));
-            return self.handle_builtin_call(dialect, call, decoded);
+        let mut methods = self.api.methods.iter();
+        let Some(index) = methods.position(|info| info.name.as_bytes() == method) else {
+            return self.handle_other_method(dialect, message, envelope);
         };
         let Some(info) = self.api.methods.get(index) else { return Request::Done };
         let deadline = self.deadline_of(now, info);
-        let token = builtin::token(envelope.kwargs.map(value));
+        let kwargs = envelope.kwargs.map(|span| Value::new(dialect, span.of(bytes), &[]));
+        let token = builtin::token(kwargs);
         // There is room: the frame would not have been taken otherwise.
         let named = token.as_ref().ok().copied().flatten();
         let Some(call) = self.calls.open(id, Some(info), deadline, named) else {
@@ -386,7 +375,7 @@ impl<M: Memory> Connection<M> {
                 Message::Stored(span) => Err(*span),
                 Message::Chunk(_) => return Request::Call(call, index, named),
             };
-            if let Err(exceeded) = self.inbound.resolve(bytes, [list, envelope.kwargs]) {
+            if let Err(exceeded) = self.inbound.resolve(bytes, [envelope.list(), envelope.kwargs]) {
                 self.calls.fail_at_once(call, dialect, &RpcError::from(exceeded));
                 return Request::Done;
             }
@@ -401,6 +390,30 @@ impl<M: Memory> Connection<M> {
             };
         }
         Request::Call(call, index, named)
+    }
+
+    /// A request for a method that the service does not have.
+    fn handle_other_method(
+        &mut self,
+        dialect: Dialect,
+        message: &Message<'_>,
+        envelope: &Envelope,
+    ) -> Request {
+        let bytes = message.bytes(self.inbound.bytes());
+        let id = envelope.id.bytes(bytes).unwrap_or_default();
+        let method = envelope.method.text(bytes).unwrap_or_default();
+        let Some(info) = builtin::find(method, self.exit) else {
+            let text = "Unregistered method called";
+            self.calls.refuse(dialect, id, code::METHOD_NOT_FOUND, text, Data::Text(method));
+            return Request::Done;
+        };
+        let Some(call) = self.calls.open(id, Some(info), None, None) else {
+            return Request::Done;
+        };
+        let request = Call::new(call, 0, info, None).with_args(dialect, bytes, &[], envelope);
+        let (feed, topics) = (&mut self.outbound.feed, self.api.topics);
+        let decoded = builtin::decode(&request, |pattern| feed.pick(pattern, topics));
+        self.handle_builtin_call(dialect, call, decoded)
     }
 
     /// When a call of this method has to be answered.
@@ -429,7 +442,7 @@ impl<M: Memory> Connection<M> {
                 Request::Done
             }
             Ok(Builtin::Exit(after)) => {
-                let write = |writer: &mut Writer<'_>, id: &str| write_result(writer, id, &());
+                let write = |writer: &mut Writer<'_>, id: &[u8]| write_result(writer, id, &());
                 // It fits: room was kept for an error, which is longer.
                 _ = self.calls.answer_at_once(call, dialect, &write);
                 Request::Exit(after)
@@ -444,7 +457,7 @@ impl<M: Memory> Connection<M> {
     /// The keys of a 1.x attachment header: so many binary messages follow, in that order. A key of
     /// another form stands for a message that nobody can name.
     fn expect_attachments(&mut self, message: &Message<'_>, envelope: &Envelope) {
-        let Args::List(span) = envelope.args else { return };
+        let Some(span) = envelope.list() else { return };
         let mut at = 0;
         loop {
             let bytes = message.bytes(self.inbound.bytes());
@@ -462,14 +475,14 @@ impl<M: Memory> Connection<M> {
     fn refuse_malformed(&mut self, dialect: Dialect, message: &Message<'_>, malformed: Malformed) {
         let bytes = message.bytes(self.inbound.bytes());
         let beginning = bytes.get(..malformed.at).unwrap_or(bytes);
-        let id = find_id(dialect, beginning)
-            .filter(|id| id_len(dialect, id) <= usize::from(self.limits.id));
+        let id = find_id(dialect, beginning);
+        let id = id.filter(|id| id_len(dialect, id.as_bytes()) <= usize::from(self.limits.id));
         let Some(id) = id else {
             return self.invalid("the message is not well-formed");
         };
         let error = self.parse_error(malformed);
         let data = Data::of(&error, "");
-        self.calls.refuse(dialect, id, error.code(), error.message(), data);
+        self.calls.refuse(dialect, id.as_bytes(), error.code(), error.message(), data);
     }
 
     pub(super) fn parse_error(&self, malformed: Malformed) -> RpcError {
@@ -499,11 +512,17 @@ impl<M: Memory> Connection<M> {
             }
             _ => Ok(()),
         };
-        let id = find_id(dialect, message.bytes(self.inbound.bytes()))
-            .filter(|id| id_len(dialect, id) <= usize::from(self.limits.id));
+        let id = find_id(dialect, message.bytes(self.inbound.bytes()));
+        let id = id.filter(|id| id_len(dialect, id.as_bytes()) <= usize::from(self.limits.id));
         if let Some(id) = id {
             let text = ErrorText::new(exceeded);
-            self.calls.refuse(dialect, id, code::LIMIT, text.as_str(), Data::Limit(exceeded));
+            self.calls.refuse(
+                dialect,
+                id.as_bytes(),
+                code::LIMIT,
+                text.as_str(),
+                Data::Limit(exceeded),
+            );
             return;
         }
         self.end(exceeded.into());

@@ -138,17 +138,21 @@ impl Timers {
         };
         let partial = pending.partial.and_then(|since| after(since, periods.partial));
         let write = self.blocked.and_then(|since| after(since, periods.write));
-        [
-            (hello, TimeoutReason::Hello),
-            (pong, TimeoutReason::Pong),
-            (ping, TimeoutReason::Ping),
-            (partial, TimeoutReason::Partial),
-            (write, TimeoutReason::Write),
-            (pending.call, TimeoutReason::Call),
-            (pending.rate, TimeoutReason::Rate),
-        ]
-        .into_iter()
-        .filter_map(|(at, reason)| Some((at?, reason)))
-        .min_by_key(|(at, _)| *at)
+        let mut next: Option<(Instant, TimeoutReason)> = None;
+        let mut consider = |at: Option<Instant>, reason| {
+            if let Some(at) = at
+                && next.is_none_or(|(earlier, _)| at < earlier)
+            {
+                next = Some((at, reason));
+            }
+        };
+        consider(hello, TimeoutReason::Hello);
+        consider(pong, TimeoutReason::Pong);
+        consider(ping, TimeoutReason::Ping);
+        consider(partial, TimeoutReason::Partial);
+        consider(write, TimeoutReason::Write);
+        consider(pending.call, TimeoutReason::Call);
+        consider(pending.rate, TimeoutReason::Rate);
+        next
     }
 }

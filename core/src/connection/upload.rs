@@ -14,7 +14,7 @@ use super::parts::{HEAD, Head, Known, Tail, Wrong};
 use super::request::{Message, UNKNOWN_SYSTEM};
 use super::{Connection, builtin};
 use crate::arena::Span;
-use crate::envelope::{Args, Data, Envelope, id_len, is_system};
+use crate::envelope::{Data, Envelope, id_len, is_system};
 use crate::state::Step;
 use crate::wire::{Dialect, Malformed, MalformedKind, Value, json};
 use crate::{
@@ -92,10 +92,11 @@ impl<M: Memory> Inbound<M> {
     }
 
     /// The id of a message that was claimed.
-    fn id_of(&self, head: &Head) -> &str {
+    fn id_of(&self, head: &Head) -> &[u8] {
         let start = self.store.pending().get(head.index).map_or(0, |it| it.span.start);
         let span = Span { start: start + head.id.start, ..head.id };
-        Value::new(Dialect::V2, span.of(self.arena.bytes()), &[]).as_str().unwrap_or_default()
+        let id = Value::new(Dialect::V2, span.of(self.arena.bytes()), &[]).as_str();
+        id.unwrap_or_default().as_bytes()
     }
 
     /// From now on the bytes of this message are the upload of `call`.
@@ -405,8 +406,7 @@ impl<M: Memory> Connection<M> {
             return None;
         }
         self.inbound.begin_chunks(call, &head);
-        let upload_len = Some(len);
-        Some(Call { id: call, index, method, token, upload_len, args: None, kwargs: None })
+        Some(Call::new(call, index, method, token).with_upload(len))
     }
 
     /// All of a 2.x upload has come, and its bytes are followed by these.
@@ -495,8 +495,7 @@ impl<M: Memory> Connection<M> {
         let call = self.calls.open_ahead(method, deadline)?;
         self.step(Step::Call);
         self.inbound.begin_attachment(call);
-        let (token, upload_len) = (None, None);
-        Some(Call { id: call, index, method, token, upload_len, args: None, kwargs: None })
+        Some(Call::new(call, index, method, None))
     }
 
     /// Whether this request calls for the upload that was started ahead (1.x); then it is given its
@@ -560,14 +559,7 @@ fn only_argument<'a>(
     message: &'a [u8],
     stored: &'a [u8],
 ) -> Result<&'a [u8], RpcError> {
-    let value = |span: Span| Value::new(dialect, span.of(message), stored);
-    let args = match envelope.args {
-        Args::List(span) => Some(value(span)),
-        _ => None,
-    };
-    let kwargs = envelope.kwargs.map(value);
-    let (id, token, upload_len) = (CallId(0), None, None);
-    let call = Call { id, index: 0, method, token, upload_len, args, kwargs };
+    let call = Call::new(CallId(0), 0, method, None).with_args(dialect, message, stored, envelope);
     let given = call.params()?.value(0);
     given.and_then(|given| given.as_bytes()).ok_or_else(|| {
         let name = method.params.first().map_or("", |param| param.name);
@@ -583,20 +575,14 @@ fn named<'a>(
     envelope: &Envelope,
     method: &'static MethodInfo,
     key: Option<u64>,
-) -> Option<(&'a str, Option<u32>)> {
-    let value = |span: Span| Value::new(Dialect::V1, span.of(bytes), &[]);
-    let args = match envelope.args {
-        Args::List(span) => Some(value(span)),
-        _ => None,
-    };
-    let id = envelope.id.text(Dialect::V1, bytes)?;
-    if envelope.method.text(Dialect::V1, bytes)? != method.name {
+) -> Option<(&'a [u8], Option<u32>)> {
+    let id = envelope.id.bytes(bytes)?;
+    if envelope.method.bytes(bytes)? != method.name.as_bytes() {
         return None;
     }
-    let kwargs = envelope.kwargs.map(value);
+    let kwargs = envelope.kwargs.map(|span| Value::new(Dialect::V1, span.of(bytes), &[]));
     let token = builtin::token(kwargs).ok()?;
-    let (call, upload_len) = (CallId(0), None);
-    let call = Call { id: call, index: 0, method, token, upload_len, args, kwargs };
+    let call = Call::new(CallId(0), 0, method, None).with_args(Dialect::V1, bytes, &[], envelope);
     let given = call.params().ok()?.value(0)?.as_str().and_then(json::attachment_key);
     (given.is_some() && given == key).then_some((id, token))
 }

@@ -11,7 +11,8 @@
 //! - All else is as it was sent.
 
 use super::value::Token;
-use super::{MAX_DEPTH, Malformed, MalformedKind};
+use super::{Entry, MAX_DEPTH, Malformed, MalformedKind, OnEntry, Shape, begins_with};
+use crate::arena::Span;
 
 /// Ends the content of a string in the clean form.
 const STRING_END: u8 = 0xFF;
@@ -33,13 +34,24 @@ const ATTACHMENT_PREFIX: &str = "wslink_bin";
 /// The first fault, with its offset in bytes. The strings that end before that offset are in the
 /// clean form already, so a request's `id` can still be read from there.
 pub fn clean(bytes: &mut [u8], max_depth: usize) -> Result<(), Malformed> {
+    entries(bytes, max_depth, &mut |_, _| {}).map(drop)
+}
+
+/// The same, and shows each entry of the map that the value is; gives whether it is one.
+///
+/// What follows an entry may turn out to be malformed.
+pub(crate) fn entries(
+    bytes: &mut [u8],
+    max_depth: usize,
+    each: OnEntry<'_>,
+) -> Result<bool, Malformed> {
     let valid = match core::str::from_utf8(bytes) {
         Ok(text) => text.len(),
         Err(fault) => fault.valid_up_to(),
     };
     let not_utf8 = valid < bytes.len();
     let text = bytes.get_mut(..valid).unwrap_or_default();
-    let outcome = Cleaner { bytes: text, at: 0, open: Open::new(max_depth) }.run();
+    let outcome = run(text, max_depth.min(MAX_DEPTH), each);
     match outcome {
         Err(fault) if fault.at < valid => Err(fault),
         _ if not_utf8 => Err(Malformed { at: valid, kind: MalformedKind::NotUtf8 }),
@@ -176,216 +188,202 @@ fn number_value<'a>(text: &[u8]) -> Option<Token<'a>> {
     text.parse().ok().map(Token::Float)
 }
 
-/// The pass of [`clean`]. `bytes` are UTF-8.
-struct Cleaner<'b> {
-    bytes: &'b mut [u8],
-    at: usize,
-    open: Open,
-}
+/// What messages mostly begin with; it need not be looked at byte by byte.
+const BEGINNING: &[u8] = br#"{"wslink":"1.0","id":"#;
 
-/// What may stand at the next byte that is not whitespace.
-#[derive(Clone, Copy)]
-enum Expect {
-    /// A value; in a list, one after a comma.
-    Value,
-    /// The first item of a list, or its end.
-    FirstItem,
-    /// A key, after a comma.
-    Key,
-    /// The first key of a map, or its end.
-    FirstKey,
-    /// What follows a value: a comma, or the end of what it stands in.
-    Next,
-}
-
-impl Cleaner<'_> {
-    fn run(mut self) -> Result<(), Malformed> {
-        let mut expect = Expect::Value;
+/// The pass of [`clean`] over bytes that are UTF-8.
+fn run(bytes: &mut [u8], limit: usize, each: OnEntry<'_>) -> Result<bool, Malformed> {
+    // Of the lists and maps around the current place, whether they are maps.
+    let mut maps = 0_u64;
+    let mut depth = 0_usize;
+    let mut at = 0;
+    let mut key = Span::default();
+    let mut entry = Entry::default();
+    let mut items = 0;
+    let mut is_map = false;
+    let mut is_key = false;
+    if limit > 0 && begins_with(bytes, BEGINNING) {
+        for end in [8, 14, 19] {
+            if let Some(quote) = bytes.get_mut(end) {
+                *quote = STRING_END;
+            }
+        }
+        (maps, depth, is_map) = (1, 1, true);
+        key = Span { start: 17, len: 2 };
+        at = BEGINNING.len();
+    }
+    'next: loop {
+        let Some(first) = next(bytes, &mut at) else {
+            return Err(fault(at, MalformedKind::Truncated));
+        };
+        let start = at;
+        let mut shape = Shape::Other;
+        if first == b'"' {
+            let mut end = start + 1 + plain_run(bytes.get(start + 1..).unwrap_or_default());
+            at = end + 1;
+            match bytes.get_mut(end) {
+                Some(quote @ b'"') => *quote = STRING_END,
+                _ => (end, at) = unescape(bytes, end)?,
+            }
+            let content = Span { start: start as u32 + 1, len: (end - start) as u32 - 1 };
+            if is_key {
+                match next(bytes, &mut at) {
+                    Some(b':') => at += 1,
+                    Some(_) => return Err(fault(at, MalformedKind::Unexpected)),
+                    None => return Err(fault(at, MalformedKind::Truncated)),
+                }
+                if depth == 1 {
+                    key = content;
+                }
+                is_key = false;
+                continue;
+            }
+            shape = Shape::Text(content);
+        } else if is_key {
+            let kind = match begins_value(first) {
+                true => MalformedKind::KeyNotString,
+                false => MalformedKind::Unexpected,
+            };
+            return Err(fault(at, kind));
+        } else if let b'[' | b'{' = first {
+            if depth >= limit {
+                return Err(fault(at, MalformedKind::TooDeep));
+            }
+            let map = first == b'{';
+            is_map |= map && depth == 0;
+            at += 1;
+            // The two brackets are two apart in ASCII.
+            if next(bytes, &mut at) == Some(first + 2) {
+                at += 1;
+                shape = if map { Shape::Map(0) } else { Shape::List(0) };
+            } else {
+                if depth == 1 {
+                    items = 0;
+                    entry.value.start = start as u32;
+                }
+                maps = maps << 1 | u64::from(map);
+                depth += 1;
+                is_key = map;
+                continue;
+            }
+        } else {
+            at = scalar(bytes, at, first)?;
+        }
+        if depth == 1 {
+            entry = Entry { value: Span { start: start as u32, len: 0 }, shape };
+        }
+        // A value ends here, and all those of which it is the last one.
         loop {
-            self.skip_space();
-            let Some(byte) = self.peek() else {
-                return match expect {
-                    Expect::Next if self.open.depth == 0 => Ok(()),
-                    _ => Err(self.fault(MalformedKind::Truncated)),
+            if depth == 1 && is_map {
+                entry.value.len = at as u32 - entry.value.start;
+                each(key.of(bytes), &entry);
+            }
+            let found = next(bytes, &mut at);
+            if depth == 0 {
+                return match found {
+                    None => Ok(is_map),
+                    Some(_) => Err(fault(at, MalformedKind::Trailing)),
                 };
-            };
-            expect = match (expect, byte) {
-                (Expect::Next, _) if self.open.depth == 0 => {
-                    return Err(self.fault(MalformedKind::Trailing));
-                }
-                (Expect::Next, b',') => {
-                    self.at += 1;
-                    if self.open.in_map() { Expect::Key } else { Expect::Value }
-                }
-                (Expect::Next | Expect::FirstItem, b']') if !self.open.in_map() => self.close(),
-                (Expect::Next | Expect::FirstKey, b'}') if self.open.in_map() => self.close(),
-                (Expect::Next, _) => return Err(self.fault(MalformedKind::Unexpected)),
-                (Expect::Key | Expect::FirstKey, b'"') => {
-                    self.string()?;
-                    self.colon()?;
-                    Expect::Value
-                }
-                (Expect::Key | Expect::FirstKey, first) => {
-                    return Err(self.fault(if begins_value(first) {
-                        MalformedKind::KeyNotString
-                    } else {
-                        MalformedKind::Unexpected
-                    }));
-                }
-                (Expect::Value | Expect::FirstItem, b'[') => self.open(false)?,
-                (Expect::Value | Expect::FirstItem, b'{') => self.open(true)?,
-                (Expect::Value | Expect::FirstItem, _) => {
-                    self.scalar(byte)?;
-                    Expect::Next
-                }
-            };
-        }
-    }
-
-    fn open(&mut self, map: bool) -> Result<Expect, Malformed> {
-        if !self.open.push(map) {
-            return Err(self.fault(MalformedKind::TooDeep));
-        }
-        self.at += 1;
-        Ok(if map { Expect::FirstKey } else { Expect::FirstItem })
-    }
-
-    fn close(&mut self) -> Expect {
-        self.open.pop();
-        self.at += 1;
-        Expect::Next
-    }
-
-    fn colon(&mut self) -> Result<(), Malformed> {
-        self.skip_space();
-        match self.peek() {
-            Some(b':') => {
-                self.at += 1;
-                Ok(())
             }
-            Some(_) => Err(self.fault(MalformedKind::Unexpected)),
-            None => Err(self.fault(MalformedKind::Truncated)),
-        }
-    }
-
-    fn scalar(&mut self, first: u8) -> Result<(), Malformed> {
-        match first {
-            b'"' => self.string(),
-            b'-' if self.bytes.get(self.at + 1) == Some(&b'I') => self.word(b"-Infinity"),
-            b'-' | b'0'..=b'9' => {
-                let len = number_in(self.bytes.get(self.at..).unwrap_or_default())
-                    .map_err(|(len, kind)| Malformed { at: self.at + len, kind })?;
-                self.at += len;
-                Ok(())
-            }
-            b'n' => self.word(b"null"),
-            b't' => self.word(b"true"),
-            b'f' => self.word(b"false"),
-            b'N' => self.word(b"NaN"),
-            b'I' => self.word(b"Infinity"),
-            _ => Err(self.fault(MalformedKind::Unexpected)),
-        }
-    }
-
-    fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
-        for &byte in word {
-            match self.peek() {
-                Some(found) if found == byte => self.at += 1,
-                Some(_) => return Err(self.fault(MalformedKind::Unexpected)),
-                None => return Err(self.fault(MalformedKind::Truncated)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings the string that begins here into the clean form. What is written never overtakes
-    /// what is read: each escape is longer than the character it stands for.
-    fn string(&mut self) -> Result<(), Malformed> {
-        self.at += 1;
-        self.at += plain_run(self.bytes.get(self.at..).unwrap_or_default());
-        let mut write = self.at;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    if let Some((end, rest)) = self
-                        .bytes
-                        .get_mut(write..self.at)
-                        .and_then(|unused| unused.split_first_mut())
-                    {
-                        *end = STRING_END;
-                        rest.fill(b' ');
-                    }
-                    return Ok(());
+            items += u32::from(depth == 2);
+            let map = maps & 1 == 1;
+            match found {
+                Some(b',') => {
+                    at += 1;
+                    is_key = map;
+                    continue 'next;
                 }
-                Some(b'\\') => {
-                    let (character, len) = escape(self.bytes.get(self.at..).unwrap_or_default())
-                        .map_err(|(len, kind)| Malformed { at: self.at + len, kind })?;
-                    self.at += len;
-                    let mut utf8 = [0; 4];
-                    let utf8 = character.encode_utf8(&mut utf8).as_bytes();
-                    if let Some(place) = self.bytes.get_mut(write..write + utf8.len()) {
-                        place.copy_from_slice(utf8);
-                    }
-                    write += utf8.len();
-                }
-                Some(_) => return Err(self.fault(MalformedKind::Unexpected)),
-                None => return Err(self.fault(MalformedKind::Truncated)),
+                Some(b'}') if map => entry.shape = Shape::Map(items),
+                Some(b']') if !map => entry.shape = Shape::List(items),
+                Some(_) => return Err(fault(at, MalformedKind::Unexpected)),
+                None => return Err(fault(at, MalformedKind::Truncated)),
             }
-            let run = plain_run(self.bytes.get(self.at..).unwrap_or_default());
-            self.bytes.copy_within(self.at..self.at + run, write);
-            self.at += run;
-            write += run;
+            at += 1;
+            maps >>= 1;
+            depth -= 1;
         }
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn fault(&self, kind: MalformedKind) -> Malformed {
-        Malformed { at: self.at, kind }
     }
 }
 
-/// The lists and maps around the current place, one bit each.
-struct Open {
-    maps: u64,
-    depth: usize,
-    limit: usize,
+/// Passes over a number or a word.
+fn scalar(bytes: &[u8], at: usize, first: u8) -> Result<usize, Malformed> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let word: &[u8] = match first {
+        b'-' if rest.get(1) == Some(&b'I') => b"-Infinity",
+        b'-' | b'0'..=b'9' => {
+            return number_in(rest)
+                .map(|len| at + len)
+                .map_err(|(len, kind)| fault(at + len, kind));
+        }
+        b'n' => b"null",
+        b't' => b"true",
+        b'f' => b"false",
+        b'N' => b"NaN",
+        b'I' => b"Infinity",
+        _ => return Err(fault(at, MalformedKind::Unexpected)),
+    };
+    let same = rest.iter().zip(word).take_while(|(found, wanted)| found == wanted).count();
+    if same == word.len() {
+        Ok(at + same)
+    } else if same == rest.len() {
+        Err(fault(at + same, MalformedKind::Truncated))
+    } else {
+        Err(fault(at + same, MalformedKind::Unexpected))
+    }
 }
 
-const _: () = assert!(MAX_DEPTH <= u64::BITS as usize, "one bit a level");
-
-impl Open {
-    fn new(max_depth: usize) -> Self {
-        Self { maps: 0, depth: 0, limit: max_depth.min(MAX_DEPTH) }
-    }
-
-    #[must_use]
-    fn push(&mut self, map: bool) -> bool {
-        if self.depth >= self.limit {
-            return false;
+/// Brings a string into the clean form, from its first escape at `at` on; gives where its content
+/// ends, and where it does. What is written never overtakes what is read: each escape is longer
+/// than the character it stands for.
+fn unescape(bytes: &mut [u8], mut at: usize) -> Result<(usize, usize), Malformed> {
+    let mut write = at;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => {
+                at += 1;
+                if let Some((end, rest)) =
+                    bytes.get_mut(write..at).and_then(|unused| unused.split_first_mut())
+                {
+                    *end = STRING_END;
+                    rest.fill(b' ');
+                }
+                return Ok((write, at));
+            }
+            Some(b'\\') => {
+                let (character, len) = escape(bytes.get(at..).unwrap_or_default())
+                    .map_err(|(len, kind)| fault(at + len, kind))?;
+                at += len;
+                let mut utf8 = [0; 4];
+                let utf8 = character.encode_utf8(&mut utf8).as_bytes();
+                if let Some(place) = bytes.get_mut(write..write + utf8.len()) {
+                    place.copy_from_slice(utf8);
+                }
+                write += utf8.len();
+            }
+            Some(_) => return Err(fault(at, MalformedKind::Unexpected)),
+            None => return Err(fault(at, MalformedKind::Truncated)),
         }
-        self.maps = self.maps << 1 | u64::from(map);
-        self.depth += 1;
-        true
+        let run = plain_run(bytes.get(at..).unwrap_or_default());
+        bytes.copy_within(at..at + run, write);
+        at += run;
+        write += run;
     }
+}
 
-    fn pop(&mut self) {
-        self.maps >>= 1;
-        self.depth = self.depth.saturating_sub(1);
+/// Moves over whitespace; gives the byte behind it.
+fn next(bytes: &[u8], at: &mut usize) -> Option<u8> {
+    loop {
+        let byte = *bytes.get(*at)?;
+        // Most bytes are told from whitespace by one look.
+        if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            return Some(byte);
+        }
+        *at += 1;
     }
+}
 
-    fn in_map(&self) -> bool {
-        self.maps & 1 == 1
-    }
+const fn fault(at: usize, kind: MalformedKind) -> Malformed {
+    Malformed { at, kind }
 }
 
 /// What is wrong, and how many bytes after the place one looks at.
@@ -493,29 +491,33 @@ fn write_attachment(place: &mut [u8], offset: u32, len: u32) {
 
 /// The content of the string whose first byte `bytes` begin with.
 fn until_string_end(bytes: &[u8]) -> Option<&[u8]> {
-    let (words, _) = bytes.as_chunks();
-    let skip = run_of(words, |word| any_zero(!word));
-    let len = skip + bytes.get(skip..)?.iter().position(|&byte| byte == STRING_END)?;
-    bytes.get(..len)
+    let end = find(bytes, |word| zeros(!word), |byte| byte == STRING_END);
+    bytes.get(..end?)
 }
 
 /// How many bytes stand for themselves in a JSON string.
-fn plain_run(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks();
-    let skip = run_of(words, |word| {
-        any_zero(word ^ each(b'"'))
-            || any_zero(word ^ each(b'\\'))
-            || word.wrapping_sub(each(0x20)) & !word & each(0x80) != 0
-    });
-    let rest = bytes.get(skip..).unwrap_or_default();
-    skip + rest.iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count()
+pub(crate) fn plain_run(bytes: &[u8]) -> usize {
+    let special = |word: usize| {
+        let control = word.wrapping_sub(each(0x20)) & !word & each(0x80);
+        zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\')) | control
+    };
+    let found = find(bytes, special, |byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    found.unwrap_or(bytes.len())
 }
 
-/// How many bytes stand in the words before the first of which `found` is true: most of a message
-/// is text that nobody has to look at byte by byte.
-fn run_of(words: &[[u8; size_of::<usize>()]], found: impl Fn(usize) -> bool) -> usize {
-    let plain = words.iter().take_while(|word| !found(usize::from_ne_bytes(**word)));
-    plain.count() * size_of::<usize>()
+/// Where the first byte is that is looked for. `in_word` marks the highest bit of such bytes, and
+/// maybe of others above the first; so most of a message, which is text, is passed over by words.
+fn find(bytes: &[u8], in_word: impl Fn(usize) -> usize, is: impl Fn(u8) -> bool) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<{ size_of::<usize>() }>();
+    let mut at = 0;
+    for word in words {
+        let found = in_word(usize::from_le_bytes(*word));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += size_of::<usize>();
+    }
+    rest.iter().position(|byte| is(*byte)).map(|more| at + more)
 }
 
 /// A word of which each byte is `byte`.
@@ -523,9 +525,9 @@ const fn each(byte: u8) -> usize {
     usize::from_ne_bytes([byte; size_of::<usize>()])
 }
 
-/// Whether one of the bytes of a word is zero.
-const fn any_zero(word: usize) -> bool {
-    word.wrapping_sub(each(1)) & !word & each(0x80) != 0
+/// The highest bit of each byte of a word that is zero, and maybe of others above the first.
+const fn zeros(word: usize) -> usize {
+    word.wrapping_sub(each(1)) & !word & each(0x80)
 }
 
 #[cfg(test)]

@@ -12,12 +12,50 @@ pub(crate) mod ser;
 mod value;
 mod writer;
 
+use crate::arena::Span;
+
 pub use de::{DecodeError, Reason};
+pub(crate) use json::plain_run;
+pub(crate) use value::find_id;
 pub use value::{Entries, Items, Reader, Token, Value};
-pub(crate) use value::{Left, find_id};
+pub(crate) use writer::Literal;
 pub use writer::{
     EncodeError, Encoded, Open, Overflow, Place, Segment, Segments, Writer, attachment_header,
 };
+
+/// Is shown each entry of the map that a message is: its key, and what its value is.
+pub(crate) type OnEntry<'a> = &'a mut dyn FnMut(&[u8], &Entry);
+
+/// The value of an entry, as it is found when its message is checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entry {
+    /// Where it lies in the message.
+    pub(crate) value: Span,
+    pub(crate) shape: Shape,
+}
+
+/// What a value is, as far as an envelope is concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A string with this content, which is UTF-8.
+    Text(Span),
+    Bytes,
+    /// A list of so many items.
+    List(u32),
+    /// A map of so many pairs.
+    Map(u32),
+    #[default]
+    Other,
+}
+
+/// As [`slice::starts_with`], but by words.
+fn begins_with(bytes: &[u8], beginning: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..beginning.len()) else { return false };
+    let (words, rest) = bytes.as_chunks::<4>();
+    let (wanted, last) = beginning.as_chunks::<4>();
+    words.iter().zip(wanted).all(|(word, wanted)| word == wanted)
+        && rest.iter().zip(last).all(|(byte, wanted)| byte == wanted)
+}
 
 /// Which of the two wire dialects a connection speaks, told from its first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -83,7 +83,7 @@ impl<'a> Value<'a> {
     /// # Errors
     /// What does not fit `T`.
     pub fn deserialize<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
-        T::deserialize(&mut Decoder::new(self.reader()))
+        self.reader().deserialize()
     }
 
     /// The text, if the value is a string.
@@ -265,6 +265,11 @@ impl<'a> Reader<'a> {
         self.skip()?;
         let bytes = self.bytes.get(start..self.at).unwrap_or_default();
         Ok(Value::new(self.dialect, bytes, self.attachments))
+    }
+
+    /// Reads the next value as a `T`, as [`Value::deserialize`] does.
+    pub(crate) fn deserialize<T: Deserialize<'a>>(self) -> Result<T, DecodeError> {
+        T::deserialize(&mut Decoder::new(self))
     }
 
     /// How many bytes have been read.

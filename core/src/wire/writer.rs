@@ -13,10 +13,12 @@ use core::fmt::{self, Write as _};
 
 use serde::ser::Serialize;
 
-use super::Dialect;
+use super::{Dialect, plain_run};
 
+mod error;
 mod segments;
 
+pub use error::{EncodeError, Overflow};
 pub use segments::{Place, Segment, Segments, attachment_header};
 
 /// In a place: its bytes lie in the trailer below it, the other bits are their number.
@@ -68,6 +70,9 @@ pub struct Writer<'b> {
     items: u64,
 }
 
+/// The same in both dialects: JSON, and MessagePack.
+pub(crate) type Literal = [&'static [u8]; 2];
+
 /// A list or map that is being written: to be handed to [`Writer::end`], innermost first.
 #[must_use = "a list or map that is not ended is not well-formed"]
 #[derive(Debug)]
@@ -95,37 +100,6 @@ pub struct Encoded {
     /// How long the blobs at all places are together. What is named twice counts twice; inline
     /// bytes do not count.
     pub blob_bytes: u64,
-}
-
-/// The message does not fit the buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Overflow {
-    /// Size of buffer that it needs.
-    pub needed: usize,
-    /// Size of buffer that there is, at most 2 GiB.
-    pub available: usize,
-}
-
-/// Why a value has no form on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// The key of a map is neither a string nor a char, an integer or a bool.
-    KeyNotString,
-    /// A kind of value that the dialect does not have.
-    Unsupported(&'static str),
-    /// An [`Attachment`](crate::Attachment) that is not attached to this message.
-    UnknownAttachment(u32),
-    /// A blob of more bytes than a 2.x message can have: that of this index.
-    AttachmentTooLong(u32),
-    /// More elements than a 2.x list or map can have.
-    TooManyElements,
-    /// A list or map announced another number of elements than came.
-    LengthMismatch,
-    /// What the value itself says (its beginning).
-    Custom(heapless::String<64>),
 }
 
 impl<'b> Writer<'b> {
@@ -178,7 +152,7 @@ impl<'b> Writer<'b> {
         self.item();
         match self.dialect {
             Dialect::V1 => self.put(b"null"),
-            Dialect::V2 => self.put(&[0xc0]),
+            Dialect::V2 => self.put_byte(0xc0),
         }
     }
 
@@ -188,7 +162,7 @@ impl<'b> Writer<'b> {
         match (self.dialect, value) {
             (Dialect::V1, false) => self.put(b"false"),
             (Dialect::V1, true) => self.put(b"true"),
-            (Dialect::V2, _) => self.put(&[0xc2 | u8::from(value)]),
+            (Dialect::V2, _) => self.put_byte(0xc2 | u8::from(value)),
         }
     }
 
@@ -200,13 +174,13 @@ impl<'b> Writer<'b> {
         self.item();
         match self.dialect {
             Dialect::V1 => {
-                self.put(b"-");
+                self.put_byte(b'-');
                 self.put_digits(value.unsigned_abs());
             }
             Dialect::V2 => {
                 if let Ok(value) = i8::try_from(value) {
                     if value < -32 {
-                        self.put(&[0xd0]);
+                        self.put_byte(0xd0);
                     }
                     self.put(&value.to_be_bytes());
                 } else if let Ok(value) = i16::try_from(value) {
@@ -228,9 +202,9 @@ impl<'b> Writer<'b> {
             Dialect::V2 => {
                 if let Ok(value) = u8::try_from(value) {
                     if value > 0x7f {
-                        self.put(&[0xcc]);
+                        self.put_byte(0xcc);
                     }
-                    self.put(&[value]);
+                    self.put_byte(value);
                 } else if let Ok(value) = u16::try_from(value) {
                     self.put_headed(0xcd, &value.to_be_bytes());
                 } else if let Ok(value) = u32::try_from(value) {
@@ -265,8 +239,19 @@ impl<'b> Writer<'b> {
 
     /// Writes a string.
     pub fn str(&mut self, value: &str) {
+        self.text(value.as_bytes());
+    }
+
+    /// Writes a string whose bytes are known to be UTF-8.
+    pub(crate) fn text(&mut self, value: &[u8]) {
         self.item();
         self.put_str(value);
+    }
+
+    /// Writes what is not built up of values; a value or nothing follows it.
+    pub(crate) fn literal(&mut self, [json, packed]: Literal) {
+        self.put(if self.dialect == Dialect::V1 { json } else { packed });
+        self.comma = false;
     }
 
     /// Writes the key of the value that follows, in a map.
@@ -280,7 +265,7 @@ impl<'b> Writer<'b> {
         self.item();
         let start = self.text;
         if self.dialect == Dialect::V1 {
-            self.put(b"\"");
+            self.put_byte(b'"');
         }
         let written = write!(Quoted(self), "{value}");
         match self.dialect {
@@ -375,7 +360,7 @@ impl<'b> Writer<'b> {
         let items = core::mem::replace(&mut self.items, open.outer);
         self.comma = true;
         if self.dialect == Dialect::V1 {
-            self.put(if open.map { b"}" } else { b"]" });
+            self.put_byte(if open.map { b'}' } else { b']' });
         }
         let elements = if open.map { items / 2 } else { items };
         if open.map && !items.is_multiple_of(2) {
@@ -416,7 +401,7 @@ impl<'b> Writer<'b> {
         self.item();
         let header = self.text;
         match (self.dialect, len) {
-            (Dialect::V1, _) => self.put(if map { b"{" } else { b"[" }),
+            (Dialect::V1, _) => self.put_byte(if map { b'{' } else { b'[' }),
             (Dialect::V2, Some(len)) => {
                 if u32::try_from(len).is_err() {
                     return Err(EncodeError::TooManyElements);
@@ -437,7 +422,7 @@ impl<'b> Writer<'b> {
     /// A value or key begins here.
     fn item(&mut self) {
         if self.comma && self.dialect == Dialect::V1 {
-            self.put(b",");
+            self.put_byte(b',');
         }
         self.comma = true;
         self.items = self.items.saturating_add(1);
@@ -445,7 +430,7 @@ impl<'b> Writer<'b> {
 
     fn end_key(&mut self) {
         if self.dialect == Dialect::V1 {
-            self.put(b":");
+            self.put_byte(b':');
         }
         self.comma = false;
     }
@@ -455,7 +440,7 @@ impl<'b> Writer<'b> {
         self.item();
         self.put(b"\"wslink_bin");
         self.put_digits(self.first_key.wrapping_add(self.places.into()));
-        self.put(b"\"");
+        self.put_byte(b'"');
     }
 
     /// Records that an attachment goes here, with the bytes that it carries along.
@@ -477,11 +462,24 @@ impl<'b> Writer<'b> {
 
     /// Appends to the text.
     fn put(&mut self, bytes: &[u8]) {
-        let at = self.text;
-        self.text = self.text.saturating_add(bytes.len());
-        if self.fits() {
-            self.patch(at, bytes);
+        if let Some(room) = self.room(bytes.len())
+            && room.len() == bytes.len()
+        {
+            room.copy_from_slice(bytes);
         }
+    }
+
+    fn put_byte(&mut self, byte: u8) {
+        if let Some([place]) = self.room(1) {
+            *place = byte;
+        }
+    }
+
+    /// Where so many bytes more of text belong, if they fit.
+    fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        let at = self.text;
+        self.text = at.saturating_add(len);
+        if self.fits() { self.buffer.get_mut(at..self.text) } else { None }
     }
 
     /// Writes over what is there, if it is in the buffer.
@@ -503,34 +501,43 @@ impl<'b> Writer<'b> {
     }
 
     fn put_headed(&mut self, tag: u8, bytes: &[u8]) {
-        self.put(&[tag]);
+        self.put_byte(tag);
         self.put(bytes);
     }
 
     fn put_header(&mut self, kind: Header, len: usize) {
+        if len < kind.fix_end {
+            return self.put_byte(kind.fix | len as u8);
+        }
         let (bytes, size) = kind.bytes(len);
         self.put(bytes.get(..size).unwrap_or_default());
     }
 
-    fn put_str(&mut self, value: &str) {
+    fn put_str(&mut self, value: &[u8]) {
         match self.dialect {
+            Dialect::V1 if plain_run(value) == value.len() => {
+                let room = self.room(value.len().saturating_add(2));
+                if let Some([first, content @ .., last]) = room {
+                    content.copy_from_slice(value);
+                    (*first, *last) = (b'"', b'"');
+                }
+            }
             Dialect::V1 => {
-                self.put(b"\"");
+                self.put_byte(b'"');
                 self.put_escaped(value);
-                self.put(b"\"");
+                self.put_byte(b'"');
             }
             Dialect::V2 => {
                 self.put_header(Header::STR, value.len());
-                self.put(value.as_bytes());
+                self.put(value);
             }
         }
     }
 
-    fn put_escaped(&mut self, value: &str) {
-        let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-        let mut rest = value.as_bytes();
-        while let Some(at) = rest.iter().position(special) {
-            let (plain, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+    fn put_escaped(&mut self, value: &[u8]) {
+        let mut rest = value;
+        loop {
+            let (plain, after) = rest.split_at_checked(plain_run(rest)).unwrap_or((rest, &[]));
             self.put(plain);
             let Some((&byte, after)) = after.split_first() else { return };
             match byte {
@@ -547,7 +554,6 @@ impl<'b> Writer<'b> {
             }
             rest = after;
         }
-        self.put(rest);
     }
 
     fn put_digits(&mut self, value: u64) {
@@ -575,52 +581,6 @@ impl fmt::Display for Shortest<'_> {
     }
 }
 
-impl fmt::Display for Overflow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the message needs {} bytes, there are {}", self.needed, self.available)
-    }
-}
-
-impl core::error::Error for Overflow {}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::KeyNotString => f.write_str("the key of a map cannot be written as a string"),
-            Self::Unsupported(what) => write!(f, "cannot write {what}"),
-            Self::UnknownAttachment(index) => write!(f, "nothing is attached under index {index}"),
-            Self::AttachmentTooLong(index) => {
-                write!(f, "the attachment of index {index} is longer than 4 GiB")
-            }
-            Self::TooManyElements => f.write_str("a list or map of more than 2^32 - 1 elements"),
-            Self::LengthMismatch => {
-                f.write_str("a list or map has not as many elements as it announced")
-            }
-            Self::Custom(message) => f.write_str(message),
-        }
-    }
-}
-
-impl core::error::Error for EncodeError {}
-
-impl serde::ser::Error for EncodeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        let mut text = Beginning(heapless::String::new());
-        // It fails when the text is full: then the rest is left out.
-        let _ = write!(text, "{message}");
-        Self::Custom(text.0)
-    }
-}
-
-/// Keeps as many characters as it has room for.
-struct Beginning(heapless::String<64>);
-
-impl fmt::Write for Beginning {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        s.chars().try_for_each(|c| self.0.push(c).map_err(|_| fmt::Error))
-    }
-}
-
 /// Appends to the text what is formatted.
 struct Raw<'w, 'b>(&'w mut Writer<'b>);
 
@@ -637,7 +597,7 @@ struct Quoted<'w, 'b>(&'w mut Writer<'b>);
 impl fmt::Write for Quoted<'_, '_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         match self.0.dialect {
-            Dialect::V1 => self.0.put_escaped(s),
+            Dialect::V1 => self.0.put_escaped(s.as_bytes()),
             Dialect::V2 => self.0.put(s.as_bytes()),
         }
         Ok(())
