@@ -102,8 +102,11 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
                 peer.progress.set(true);
             }
             peer.fill_pipe(cx);
-            // They never end.
-            _ = calls.as_mut().poll(cx).is_ready();
+            // What else they wait for wakes the task.
+            if round == 0 || peer.progress.get() || peer.are_calls_due() {
+                // They never end.
+                _ = calls.as_mut().poll(cx).is_ready();
+            }
             // Who was woken for the writer, or by the hub, looks at it once in any case.
             if round == 0 || peer.progress.get() {
                 let is_over = writing.as_mut().poll(cx).is_ready();
@@ -169,11 +172,11 @@ where
             }
             // Before a hello was accepted, half of the buffer is kept free for its copy.
             let window = if self.opened.get() { buffer.len() } else { buffer.len() / 2 };
-            let piece = self.conn.borrow().piece_limit();
+            let piece = || self.conn.borrow().piece_limit();
             let most = |kind| self.conn.borrow().frame_limit(kind);
             let found = match self.deaf.get() {
                 true => Found::More,
-                false => incoming.next(buffer, window, piece, most, self.has_room()),
+                false => incoming.next(buffer, window, piece, most, || self.has_room()),
             };
             match found {
                 Found::More => {
@@ -262,14 +265,14 @@ where
                 // What does not fit is too much to be a hello.
                 return Some(end..end + hello.copy_args(free).unwrap_or(0));
             }
-            Ok(Some(Event::Call(call))) => {
+            Ok(Some(Event::Call(ref call))) => {
                 let upload = call.method.upload;
                 let started = Started { id: call.id, identity, token: call.token, upload };
                 if upload {
-                    self.pipe.lock(|pipe| pipe.borrow_mut().begin(&call));
+                    self.pipe.lock(|pipe| pipe.borrow_mut().begin(call));
                 }
                 log!(debug, "{}: {} is {=str}", self.id, call.id, call.method.name);
-                match self.server.service.decode(&call) {
+                match self.server.service.decode(call) {
                     Ok(request) => {
                         let mut free = self.slots.iter().filter_map(|it| it.try_borrow_mut().ok());
                         // There is one: the frame would not have been taken otherwise.
@@ -369,56 +372,78 @@ where
     {
         async move {
             loop {
-                let (Started { id, identity, token, upload }, request) =
-                    poll_fn(|_| self.start(index).map_or(Poll::Pending, Poll::Ready)).await;
+                let Started { id, identity, token, upload } =
+                    poll_fn(|_| match &*self.slots[index].borrow() {
+                        Slot::Ready(started, _) => Poll::Ready(*started),
+                        _ => Poll::Pending,
+                    })
+                    .await;
                 self.progress.set(true);
                 let reads = upload.then_some(Reads { call: id, pipe: &self.pipe });
                 let host = CallHost::new(&self.server.shared, reads);
                 let cx = Cx::new(self.id, token, &host).with_identity(identity);
+                let Some(request) = self.start(index, id) else { continue };
                 {
                     let mut call = pin!(self.server.service.call(cx, request));
                     poll_fn(|cx| {
-                        if !self.is_running(index) {
-                            return Poll::Ready(());
-                        }
-                        call.as_mut().poll(cx).map(|answer| {
+                        let Some(id) = self.running(index) else { return Poll::Ready(()) };
+                        let polled = call.as_mut().poll(cx);
+                        let Poll::Ready(answer) = &polled else { return Poll::Pending };
+                        // It leaves from where it is, and is kept only where it finds no room.
+                        let mut kept = Kept { count: &self.kept, tried: None };
+                        let given = host.blobs(|blobs| self.answer(id, answer, blobs, &mut kept));
+                        if given.is_pending()
+                            && let Poll::Ready(answer) = polled
+                        {
                             *self.slots[index].borrow_mut() = Slot::Answered(id, answer);
-                        })
+                        }
+                        Poll::Ready(())
                     })
                     .await;
                 }
-                let mut blobs = host.into_blobs();
                 let mut kept = Kept { count: &self.kept, tried: None };
-                poll_fn(|_| self.answer(index, &mut blobs, &mut kept)).await;
+                poll_fn(|_| match &*self.slots[index].borrow() {
+                    Slot::Answered(id, answer) => {
+                        host.blobs(|blobs| self.answer(*id, answer, blobs, &mut kept))
+                    }
+                    _ => Poll::Ready(()),
+                })
+                .await;
                 *self.slots[index].borrow_mut() = Slot::Free;
                 self.progress.set(true);
             }
         }
     }
 
-    fn start(&self, index: usize) -> Option<(Started, S::Request)> {
-        let slot = &mut *self.slots[index].borrow_mut();
-        match replace(slot, Slot::Free) {
-            Slot::Ready(started, request) => {
-                *slot = Slot::Running(started.id);
-                Some((started, request))
-            }
-            other => {
-                *slot = other;
-                None
-            }
+    fn start(&self, index: usize, id: CallId) -> Option<S::Request> {
+        match self.slots[index].replace(Slot::Running(id)) {
+            Slot::Ready(_, request) => Some(request),
+            _ => None,
         }
     }
 
-    fn is_running(&self, index: usize) -> bool {
-        matches!(*self.slots[index].borrow(), Slot::Running(_))
+    /// Whether a call may go on for what was sent, or is to be dropped.
+    fn are_calls_due(&self) -> bool {
+        let is_dropped = |slot: &RefCell<_>| matches!(*slot.borrow(), Slot::Dropped);
+        self.kept.get() > 0 || self.slots.iter().any(is_dropped)
+    }
+
+    fn running(&self, index: usize) -> Option<CallId> {
+        match *self.slots[index].borrow() {
+            Slot::Running(id) => Some(id),
+            _ => None,
+        }
     }
 
     /// Gives an answer to the engine, if it is still wanted; ready when there was room.
     #[inline(never)]
-    fn answer(&self, index: usize, blobs: &mut M::Blobs, kept: &mut Kept<'_>) -> Poll<()> {
-        let slot = self.slots[index].borrow();
-        let Slot::Answered(id, answer) = &*slot else { return Poll::Ready(()) };
+    fn answer(
+        &self,
+        id: CallId,
+        answer: &Result<S::Reply, RpcError>,
+        blobs: &mut M::Blobs,
+        kept: &mut Kept<'_>,
+    ) -> Poll<()> {
         // There may be room when something was sent.
         let sent = self.sent.get();
         if kept.tried == Some(sent) {
@@ -426,8 +451,8 @@ where
         }
         let mut conn = self.conn.borrow_mut();
         let result = match answer {
-            Err(error) => conn.fail(*id, error),
-            Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, *id, reply, blobs)),
+            Err(error) => conn.fail(id, error),
+            Ok(reply) => self.server.shared.hub(|hub| conn.reply(hub, id, reply, blobs)),
         };
         match (&result, answer) {
             (Err(SendError::Full(_)), _) => {

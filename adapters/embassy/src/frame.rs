@@ -127,14 +127,14 @@ impl Incoming {
 
     /// Looks at what is there. Frames up to `window` and `piece` bytes are handed on whole, longer
     /// ones in pieces; messages above what there may be of their kind at `most` are refused. Data is
-    /// handed on only if there is `room`.
+    /// handed on only if there is `room`; what is not needed is not asked.
     pub(crate) fn next(
         &mut self,
         buffer: &mut [u8],
         window: usize,
-        piece: usize,
+        piece: impl FnOnce() -> usize,
         most: impl Fn(OpCode) -> u64,
-        room: bool,
+        room: impl FnOnce() -> bool,
     ) -> Found {
         if self.frame.is_none() {
             match self.header(buffer, most) {
@@ -143,9 +143,10 @@ impl Incoming {
             }
         }
         let Some(data) = &mut self.frame else { return Found::More };
-        if !room {
+        if !room() {
             return Found::Held;
         }
+        let piece = piece();
         let available = self.filled.len() as u64;
         let whole = data.left <= available.min(piece as u64);
         // A header was taken off the front, so that the whole window is free for the payload.
@@ -157,13 +158,14 @@ impl Incoming {
         let payload = self.filled.start..self.filled.start + count;
         self.filled.start = payload.end;
         unmask(buffer.get_mut(payload.clone()).unwrap_or_default(), data.mask);
-        data.mask.rotate_left(count % 4);
-        data.left -= count as u64;
         let (opcode, fin) = (data.opcode, data.fin && whole);
-        data.opcode = OpCode::Continuation;
         if whole {
             self.message = if data.fin { None } else { self.message };
             self.frame = None;
+        } else {
+            data.mask.rotate_left(count % 4);
+            data.left -= count as u64;
+            data.opcode = OpCode::Continuation;
         }
         Found::Piece { opcode, fin, payload }
     }
@@ -303,7 +305,7 @@ mod tests {
         let (mut said, mut data) = (String::new(), Vec::new());
         let mut rest = bytes;
         loop {
-            let found = incoming.next(&mut buffer, WINDOW, usize::MAX, |_| MOST, true);
+            let found = incoming.next(&mut buffer, WINDOW, || usize::MAX, |_| MOST, || true);
             match found {
                 Found::More => {
                     let room = incoming.room(&mut buffer, WINDOW);

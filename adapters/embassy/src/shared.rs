@@ -89,8 +89,9 @@ where
         Self { shared, blobs: Mutex::new(RefCell::default()), progress_at, upload }
     }
 
-    pub(crate) fn into_blobs(self) -> M::Blobs {
-        self.blobs.into_inner().into_inner()
+    /// What the call has attached; not to be used while it is polled.
+    pub(crate) fn blobs<T>(&self, with: impl FnOnce(&mut M::Blobs) -> T) -> T {
+        self.blobs.lock(|blobs| with(&mut blobs.borrow_mut()))
     }
 }
 

@@ -14,7 +14,9 @@ use wslink_core::{Blob, Body, Memory, Service};
 
 /// What the stage was filled with.
 struct Filled<B> {
-    len: usize,
+    /// Where it begins in the stage, and ends.
+    start: usize,
+    end: usize,
     /// That was all there is.
     all: bool,
     /// What follows it, and lies in memory.
@@ -48,32 +50,32 @@ where
 {
     /// Writes what the engine has to send, until it is over and all has left.
     pub(super) async fn write(&self, mut tx: impl Write, stage: &mut [u8]) {
-        let mut filled = Filled { len: 0, all: false, tail: None };
+        let mut filled = Filled { start: 0, end: 0, all: false, tail: None };
         loop {
             poll_fn(|_| {
                 // Unless the engine was asked just now, and had nothing more.
                 let drained = take(&mut filled.all);
-                filled.len = 0;
+                (filled.start, filled.end) = (0, 0);
                 filled.tail = None;
                 if !drained {
                     self.fill(stage, &mut filled);
                 }
-                if filled.len > 0 {
+                if filled.end > 0 {
                     return Poll::Ready(());
                 }
                 filled.all = false;
                 if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            if filled.len == 0 {
+            if filled.end == 0 {
                 return;
             }
             self.progress.set(true);
-            let mut done = 0;
+            let mut done = filled.start;
             loop {
                 let rest = match &filled.tail {
-                    _ if done < filled.len => stage.get(done..filled.len),
-                    Some(tail) => tail.bytes().and_then(|bytes| bytes.get(done - filled.len..)),
+                    _ if done < filled.end => stage.get(done..filled.end),
+                    Some(tail) => tail.bytes().and_then(|bytes| bytes.get(done - filled.end..)),
                     None => break,
                 };
                 let rest = rest.unwrap_or_default();
@@ -101,7 +103,7 @@ where
                         return;
                     }
                 }
-                if done >= filled.len + filled.tail.as_ref().map_or(0, |tail| tail.len) {
+                if done >= filled.end + filled.tail.as_ref().map_or(0, |tail| tail.len) {
                     break;
                 }
             }
@@ -119,9 +121,8 @@ where
             let more = self.server.shared.hub(|hub| {
                 let mut conn = self.conn.borrow_mut();
                 while later.is_none() {
-                    let len = filled.len;
-                    let room = stage.get_mut(len..).unwrap_or_default();
-                    if len > 0 && room.len() <= MAX_HEADER {
+                    let is_empty = filled.end == 0;
+                    if !is_empty && stage.len() - filled.end <= MAX_HEADER {
                         return false;
                     }
                     let now = now();
@@ -132,6 +133,17 @@ where
                     let starts = transmit.taken == 0;
                     let header = if starts { header_len(transmit.len) } else { 0 };
                     let front = header + transmit.head.len();
+                    if let Body::Bytes(bytes) = transmit.body
+                        && is_empty
+                    {
+                        // Copies go by words where both ends are aligned alike.
+                        let place = stage.as_ptr().addr() + front;
+                        let shift = bytes.as_ptr().addr().wrapping_sub(place) % 4;
+                        let fits = shift + header + transmit.len <= stage.len();
+                        filled.start = if fits { shift } else { 0 };
+                        filled.end = filled.start;
+                    }
+                    let room = stage.get_mut(filled.end..).unwrap_or_default();
                     let tail = match transmit.body {
                         Body::Blob { blob, offset, len } if front > 0 && front <= room.len() => {
                             Tail::new(blob, offset, len)
@@ -140,7 +152,7 @@ where
                     };
                     let fits = header + (transmit.len - transmit.taken) <= room.len();
                     // What does not fit waits until the stage is empty, and goes in pieces then.
-                    if len > 0 && !fits && tail.is_none() || room.len() <= header {
+                    if !is_empty && !fits && tail.is_none() || room.len() <= header {
                         return false;
                     }
                     if starts {
@@ -151,7 +163,7 @@ where
                     }
                     let room = &mut room[header..];
                     let mut count = copy(transmit.head, room);
-                    filled.len += header + count;
+                    filled.end += header + count;
                     if let Some(tail) = tail {
                         count += tail.len;
                         filled.tail = Some(tail);
@@ -161,14 +173,14 @@ where
                             Body::Bytes(bytes) => copy(bytes, room),
                             Body::Blob { blob, offset, len: most } => {
                                 let part = most.min(room.len());
-                                let at = filled.len;
+                                let at = filled.end;
                                 later = (part > 0).then(|| (blob.clone(), offset, at..at + part));
                                 part
                             }
                             _ => 0,
                         };
                         count += part;
-                        filled.len += part;
+                        filled.end += part;
                     }
                     if conn.advance(now, count).is_err() {
                         return false;
