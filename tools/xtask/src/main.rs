@@ -47,6 +47,8 @@ usage: cargo xtask <what>
   fuzz [seconds] [target]  each fuzz target (or one) for so many seconds, 20 unless told
   bench [args]             our servers beside others, under the same load: docs/performance.md;
                            not a part of test. `bench --help` tells what can be chosen
+  miri                     the tests inside of the engine, interpreted by Miri; not a part of test,
+                           since it takes minutes and a component of the nightly toolchain
   deny [checks]            cargo-deny on all workspaces, as deny.toml says; installs it, which takes
                            minutes, and fetches advisories, so not a part of test
   help                     this page";
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => fuzz_for(seconds, None),
         ["fuzz", seconds, target] => fuzz_for(seconds, Some(target)),
         ["bench", args @ ..] => bench::run(args),
+        ["miri"] => miri(),
         ["deny", checks @ ..] => deny::run(checks),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -215,6 +218,20 @@ fn no_std() -> Outcome {
             .run()?;
     }
     Ok(())
+}
+
+/// Those of `core` alone: what runs them from outside takes hours here, and has no `unsafe` either.
+fn miri() -> Outcome {
+    nightly_cargo(["miri", "test", "--package", "wslink-core", "--lib"])
+        .args(["--target-dir"])
+        .arg(target_dir().join("miri"))
+        // What tries many inputs takes too long here.
+        .args(["--", "--skip", "never_panic", "--skip", "the_fast_scans"])
+        // Snapshots are files, and insta would ask cargo where they are.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("INSTA_WORKSPACE_ROOT", tools::root())
+        .run()
+        .map_err(|reason| format!("{reason}\n(rustup +nightly component add miri rust-src)"))
 }
 
 fn unit() -> Outcome {
