@@ -1,7 +1,7 @@
 //! What defmt prints of the types whose `Debug` is written by hand: the same text, made on the
 //! device; and names, short enough for lines of a log. The others derive it.
 
-use crate::client::Client;
+use crate::client::{Caller, Client, TypedCall};
 use crate::wire::ser::Compound;
 use crate::wire::{Reader, Reason, Value, Writer};
 use crate::{
@@ -36,6 +36,7 @@ like_debug! {
     [] Reason,
     [] Secret<'_>,
     [] Value<'_>,
+    [C: Caller + ?Sized, A, K, T] TypedCall<'_, C, A, K, T>,
 }
 
 impl Format for PeerId {

@@ -108,6 +108,7 @@ impl<T: DeserializeOwned + Send + 'static> Reply for T {}
 
 /// A call as it is made.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Asked<A, K, P> {
     /// The method.
