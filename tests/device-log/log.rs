@@ -2,8 +2,6 @@
 //! device-log` builds it, runs it in QEMU, lets `tests/stock/device-log.mjs` talk with it, and calls
 //! this with what came out.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
-
 use defmt_decoder::{DecodeError, Table};
 use std::env::var_os;
 

@@ -1,7 +1,8 @@
 //! The other side: a client of the scope, generic over who calls. It is written by hand, as the
 //! service is; the macro of `wslink` makes the same of an `impl` block.
 
-use crate::{Calibration, Capture, Change, SETTINGS, Settings, TRACE, Trace};
+use crate::{Calibration, Capture, Change, Image, SETTINGS, Settings, TRACE, Trace};
+use wslink_core::Binary;
 use wslink_core::client::{Caller, Subscriber, TypedCall};
 
 /// Calls the scope through `C`: over a socket of a desktop, or a wire of a chip.
@@ -43,6 +44,14 @@ impl<C: Caller> ScopeClient<C> {
     /// Changes all given settings or none, and gives back all of them.
     pub const fn set(&self, change: Change) -> TypedCall<'_, C, (), Change, Settings> {
         TypedCall::new(&self.0, "scope.settings.set", (), change)
+    }
+
+    /// Sends an image, and gives back what has come of it.
+    pub const fn firmware_update<'a>(
+        &'a self,
+        image: &'a [u8],
+    ) -> TypedCall<'a, C, (Binary<'a>,), (), Image> {
+        TypedCall::new(&self.0, "scope.firmware_update", (Binary(image),), ())
     }
 
     /// Looks at the signal for so many seconds.

@@ -18,9 +18,11 @@ pub use signal::Signal;
 
 use core::cell::Cell;
 use core::convert::Infallible;
+use core::fmt;
 use core::time::Duration;
 use critical_section::Mutex;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use wslink_core::{
     Attachment, Audience, Call, Cx, MethodInfo, ParamInfo, Policy, Publications, PublishError,
@@ -305,7 +307,7 @@ pub struct Trace<S = Attachment> {
 }
 
 /// What came of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Bytes.
     pub length: u32,
@@ -316,6 +318,36 @@ pub struct Image {
 /// A SHA-256 digest; hexadecimal when serialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Hexadecimal;
+
+        impl Visitor<'_> for Hexadecimal {
+            type Value = Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 hexadecimal digits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+                let wrong = || E::invalid_value(Unexpected::Str(text), &self);
+                let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+                if pairs.len() != 32 || !rest.is_empty() {
+                    return Err(wrong());
+                }
+                let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(wrong);
+                let mut digest = [0; 32];
+                for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+                    *byte = (digit(*high)? << 4 | digit(*low)?) as u8;
+                }
+                Ok(Digest(digest))
+            }
+        }
+
+        deserializer.deserialize_str(Hexadecimal)
+    }
+}
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

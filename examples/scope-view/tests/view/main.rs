@@ -76,6 +76,9 @@ fn a_session_with_a_device() {
     assert_eq!(view.end(), 0);
 }
 
+/// What the SHA-256 of 100,000 sevens begins with.
+const DIGEST: [u8; 4] = [0x2c, 0x4b, 0x10, 0x11];
+
 /// What a view does with any scope.
 fn session(url: &str) -> View {
     let before = Settings::default();
@@ -153,6 +156,8 @@ fn everything(url: &str) {
         let Err(Error::Server(refused)) = scope.capture(0).await else { panic!("no samples") };
         assert_eq!(refused.code, -32602);
 
+        let image = scope.firmware_update(&[7; 100_000]).await.unwrap();
+        assert_eq!((image.length, image.digest.0[..4].to_vec()), (100_000, DIGEST.to_vec()));
         let calibration = scope.calibrate(0.05).await.unwrap();
         assert!((calibration.gain - 1.0).abs() < 0.2, "{calibration:?}");
         let mut traces = scope.subscribe_trace();

@@ -37,7 +37,6 @@ impl fmt::Display for Kind {
     }
 }
 
-const SMALL: &str = "it takes messages of up to 1 KiB";
 const ONE_BY_ONE: &str = "it runs the calls of a connection one after the other";
 const NO_TESTS: &str = "it has the methods of the scope alone";
 
@@ -61,13 +60,7 @@ pub(crate) const LACKS: &[Lack] = &[
     upstream("a slow call holds up no other", ONE_BY_ONE),
     device("values go there and back", NO_TESTS),
     device("a method fails", NO_TESTS),
-    device("5 MB up, byte for byte", SMALL),
     device("command: values go there and back", NO_TESTS),
-    device("command: 5 MB up, byte for byte", SMALL),
-    device("killed during an upload", SMALL),
-    device("stopped during an upload", SMALL),
-    device("command: killed during an upload", SMALL),
-    device("command: stopped during an upload", SMALL),
 ];
 
 impl Kind {
