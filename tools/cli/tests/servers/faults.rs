@@ -127,7 +127,9 @@ async fn fault(server: &mut Server, during: During, end: End) {
 fn told(server: &mut Server, during: During, end: End) {
     let port = line::slow(server.port);
     let mut shell = shell(server, port);
-    shell.file("up", &vec![7; LARGE]);
+    // A chip that is reset does not say so: it may take seconds until that is noticed.
+    let seconds = if server.kind == Kind::Device { 10 } else { 5 };
+    shell.file("up", &vec![7; seconds * line::BYTES_PER_SECOND]);
     let line = match during {
         During::Idle => "watch URL scope.settings --no-reconnect --template {value.offset}".into(),
         During::Call => "call URL scope.calibrate 30".to_owned(),
@@ -143,7 +145,7 @@ fn told(server: &mut Server, during: During, end: End) {
     let start = Instant::now();
     end.of(server);
     let mut output = child.wait_with_output().unwrap();
-    // A chip that is reset does not say so, and is missed when it does not answer a ping.
+    // A chip is missed at the latest when it does not answer a ping.
     let soon = killed && server.kind != Kind::Device;
     let patience = if soon { 5 } else { 40 };
     assert!(start.elapsed() < Duration::from_secs(patience), "{:?}", start.elapsed());
