@@ -14,7 +14,7 @@ pub struct Call<'a> {
     /// Names the call in [`Connection::reply`](crate::Connection::reply) and
     /// [`fail`](crate::Connection::fail).
     pub id: CallId,
-    /// Index into [`Service::METHODS`].
+    /// Index into [`Service::METHODS`](crate::Service::METHODS).
     pub index: usize,
     /// The method that is called.
     pub method: &'static MethodInfo,
