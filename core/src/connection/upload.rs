@@ -337,7 +337,7 @@ impl<M: Memory> Connection<M> {
     pub(super) fn is_held_by_upload(&self) -> bool {
         let Some(Upload { call, source }) = self.inbound.upload else { return false };
         let is_complete = matches!(source, Source::Complete);
-        (self.inbound.is_holding() || is_complete) && self.calls.is_running(call)
+        (self.inbound.is_holding() || is_complete) && self.is_running(call)
     }
 
     /// The methods whose uploads are recognized now.
@@ -366,7 +366,7 @@ impl<M: Memory> Connection<M> {
                 return self.calls.drop_ahead(call);
             }
         }
-        if !self.calls.is_running(call) {
+        if !self.is_running(call) {
             self.inbound.abandon();
         }
     }

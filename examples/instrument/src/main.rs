@@ -44,6 +44,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // The memory for firmware that an instrument has.
+    let mut config = options.config();
+    config.limits.upload = 64 << 20;
+    let options = options.with_config(config);
     // Somebody who works on the page has it in a directory.
     let options = match arguments.server.content {
         Some(_) => options,
