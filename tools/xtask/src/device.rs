@@ -60,9 +60,11 @@ pub(crate) fn test() -> Outcome {
         .env("WSLINK_DEVICE", &device)
         .run();
     // The list of `cargo xtask upstream`; it resets the chip.
+    drop(emulator);
+    let emulator = Emulator::start(&built.elf, Stdio::inherit(), &[])?;
     let list = cargo(["test", "--package", "wslink-cli", "--test", "servers", "--"])
         .args(["--ignored", "device", "--nocapture"])
-        .env("WSLINK_DEVICE", &device)
+        .env("WSLINK_DEVICE", format!("http://127.0.0.1:{}", emulator.port))
         .env("WSLINK_QMP", emulator.monitor.to_string())
         .run();
     outcome.and(view).and(list)
