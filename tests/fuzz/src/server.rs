@@ -413,6 +413,9 @@ impl<M: Kind> Server<M> {
                 }
             };
             assert_eq!(result == Err(SendError::Gone), !wanted, "{result:?}");
+            if result == Err(SendError::Early) {
+                self.answered_early(id);
+            }
             if let Err(SendError::Full(_) | SendError::Early) = result {
                 at += 1;
                 continue;

@@ -12,6 +12,8 @@ struct Reading {
     /// What the engine has said that there is.
     len: Option<u32>,
     bytes: Vec<u8>,
+    /// It was answered before its request came, so that the rest is passed over.
+    answered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ impl<M: Kind> Server<M> {
         if let Some(before) = &self.uploads.reading {
             assert!(!self.connection.is_running(before.call), "two uploads at a time");
         }
-        self.uploads.reading = Some(Reading { call, len, bytes: Vec::new() });
+        self.uploads.reading = Some(Reading { call, len, bytes: Vec::new(), answered: false });
     }
 
     /// The next piece of a frame, where the engine asks for pieces and the transport has them.
@@ -70,8 +72,20 @@ impl<M: Kind> Server<M> {
         }
     }
 
+    /// A call was answered before its request came.
+    pub(super) fn answered_early(&mut self, call: CallId) {
+        if let Some(reading) = self.uploads.reading.as_mut().filter(|it| it.call == call) {
+            reading.answered = true;
+        }
+    }
+
     fn end_upload(&mut self) {
-        let Some(Reading { call, len, bytes }) = self.uploads.reading.take() else { return };
+        let Some(Reading { call, len, bytes, answered }) = self.uploads.reading.take() else {
+            return;
+        };
+        if answered {
+            return;
+        }
         let got = bytes.len() as u32;
         assert!(len.is_none_or(|len| len == got), "{got} bytes of {len:?}");
         if self.tame {
