@@ -64,21 +64,7 @@ impl Client {
 
     /// Sends one frame. A server that has gone is found out by what it sends.
     pub(crate) fn send(&mut self, opcode: u8, fin: bool, payload: &[u8]) {
-        const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-        let mut frame = vec![u8::from(fin) << 7 | opcode];
-        match payload.len() {
-            len @ 0..=125 => frame.push(0x80 | len as u8),
-            len @ 126..=0xffff => {
-                frame.push(0x80 | 126);
-                frame.extend((len as u16).to_be_bytes());
-            }
-            len => {
-                frame.push(0x80 | 127);
-                frame.extend((len as u64).to_be_bytes());
-            }
-        }
-        frame.extend(MASK);
-        frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        let frame = wslink_adapters::mask(u8::from(fin) << 7 | opcode, payload);
         _ = self.stream.write_all(&frame);
     }
 

@@ -92,7 +92,7 @@ impl<B: Blob + Send + 'static> Shared<B> {
     /// A panic in somebody's `Serialize` poisons the lock; the hub is whole all the same, for it
     /// takes a publication only after it was written.
     pub(crate) fn hub(&self) -> MutexGuard<'_, Hub<Heap<B>>> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hub)
     }
 
     /// How much was published, whether or not somebody listened.
@@ -296,7 +296,7 @@ impl<B: Blob + Send + 'static> Publish<B> for CallHost<'_, B> {
 
 impl<B: Blob + Send + 'static> Host<B> for CallHost<'_, B> {
     fn attach(&self, blob: B) -> Result<Attachment, LimitExceeded> {
-        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blobs = lock(&self.blobs);
         let index = blobs.as_ref().len();
         let full = LimitExceeded {
             limit: Limit::Attachments,

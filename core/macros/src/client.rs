@@ -74,6 +74,17 @@ pub(crate) fn expand(client: &Client, service: &Service) -> TokenStream {
     let (builders, methods): (Vec<_>, Vec<_>) =
         methods.iter().map(|method| call(client, method)).unzip();
     let topics = topics.iter().map(topic);
+    let quiet = quote! {
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::nursery,
+            dead_code,
+            missing_docs,
+            private_interfaces,
+            unreachable_pub
+        )]
+    };
     quote! {
         #[doc = #doc]
         #[derive(Clone, Debug)]
@@ -89,28 +100,12 @@ pub(crate) fn expand(client: &Client, service: &Service) -> TokenStream {
             }
         }
 
-        #[allow(
-            clippy::all,
-            clippy::pedantic,
-            clippy::nursery,
-            dead_code,
-            missing_docs,
-            private_interfaces,
-            unreachable_pub
-        )]
+        #quiet
         impl<__C: ::wslink::client::Caller> #ident<__C> {
             #(#methods)*
         }
 
-        #[allow(
-            clippy::all,
-            clippy::pedantic,
-            clippy::nursery,
-            dead_code,
-            missing_docs,
-            private_interfaces,
-            unreachable_pub
-        )]
+        #quiet
         impl<__C: ::wslink::client::Subscriber> #ident<__C> {
             #(#topics)*
         }

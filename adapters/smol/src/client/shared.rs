@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::topic::{Listener, TopicError};
 use super::upload::Blob;
 use super::value::{Value, sharing};
+use crate::shared::lock;
 use crate::{Heap, HeapTable};
 use bytes::Bytes;
 use core::mem;
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant as StdInstant;
 use wslink_core::client::{self, CallError, Event, Failure, Outcome};
 use wslink_core::{CallId, CloseCode, CloseReason, Instant};
@@ -187,7 +188,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn now(&self) -> Instant {

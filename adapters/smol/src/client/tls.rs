@@ -2,6 +2,7 @@
 
 use super::connect::Stream;
 use super::error::ConnectError;
+use crate::shared::lock;
 use core::error::Error as StdError;
 use core::fmt::Write as _;
 use futures_rustls::TlsConnector;
@@ -17,7 +18,7 @@ use futures_rustls::rustls::{
 };
 use sha2::{Digest as _, Sha256};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Whom to trust, and who we are.
 #[derive(Clone, Default)]
@@ -73,7 +74,7 @@ impl Tls {
         match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => {
-                let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let refused = lock(&refused).take();
                 Err(match refused {
                     Some(Refused { digest, why }) => ConnectError::Tls(format!(
                         "the certificate of {host}:{port} (SHA-256 {digest}) was refused: {why}"
@@ -124,7 +125,7 @@ fn settings(what: &str, why: &dyn ToString) -> ConnectError {
 
 fn system_roots() -> Result<Arc<RootCertStore>, ConnectError> {
     static ROOTS: Mutex<Option<Arc<RootCertStore>>> = Mutex::new(None);
-    let mut roots = ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut roots = lock(&ROOTS);
     if let Some(roots) = &*roots {
         return Ok(Arc::clone(roots));
     }
@@ -198,7 +199,7 @@ impl ServerCertVerifier for Telling {
                 Error::InvalidCertificate(why) => why.to_string(),
                 other => other.to_string(),
             };
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut refused = lock(&self.refused);
             *refused = Some(Refused { digest, why });
         }
         verdict

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::shared::Handle;
 use super::value::sharing;
+use crate::shared::lock;
 use bytes::Bytes;
 use core::fmt::{self, Display};
 use core::marker::PhantomData;
@@ -12,7 +13,7 @@ use futures_util::Stream;
 use futures_util::task::AtomicWaker;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use wslink_core::Policy;
 use wslink_core::wire;
 
@@ -137,7 +138,7 @@ struct Items<T> {
 
 impl<T> Queue<T> {
     fn items(&self) -> MutexGuard<'_, Items<T>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.items)
     }
 
     fn push(&self, item: Result<Publication<T>, TopicError>) {

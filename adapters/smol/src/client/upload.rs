@@ -1,11 +1,12 @@
 //! Binary data of calls: bytes that lie in memory, and readers that are read as they are sent.
 
+use crate::shared::lock;
 use bytes::Bytes;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use smol::io::AsyncRead;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How much of a reader is in memory at once.
 const PIECE: usize = 64 << 10;
@@ -90,7 +91,7 @@ impl Source {
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reading)
     }
 }
 

@@ -17,7 +17,7 @@ pub use origin::Origins;
 pub(crate) use visitor::Visitor;
 
 use crate::Options;
-use crate::shared::{Control, Entered};
+use crate::shared::{Control, Entered, lock};
 use crate::site::Front;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
@@ -36,7 +36,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use patient::Patient;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Browsers shall ask each time whether a file is still the same, or a new version of the program
 /// would meet old pages.
@@ -110,7 +110,7 @@ where
         log::debug!("an HTTP connection ended: {error}");
     }
 
-    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let waiting = lock(&waiting).take();
     let (upgrade, accepted) = waiting?;
     let upgraded = upgrade.await.map_err(|error| log::debug!("no upgrade: {error}")).ok()?;
     let parts = upgraded.downcast::<FuturesIo<Patient<T>>>().ok()?;
@@ -214,7 +214,7 @@ fn upgrade<F: Front>(
     let visitor = Arc::new(Visitor::new(request.uri(), request.headers(), remote));
     let accepted = Accepted { endpoint, visitor, place };
     let upgrade = hyper::upgrade::on(&mut request);
-    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, accepted));
+    *lock(waiting) = Some((upgrade, accepted));
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let response = with(response, header::SEC_WEBSOCKET_ACCEPT, accept);
