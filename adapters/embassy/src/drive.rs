@@ -41,6 +41,10 @@ where
     pipe: SharedPipe<R>,
     /// One of the parts has done something that others may have waited for.
     progress: Cell<bool>,
+    /// The engine may have events, or another deadline than was asked for last.
+    stirred: Cell<bool>,
+    /// The deadline that was asked for last.
+    deadline: Cell<Option<Instant>>,
     /// Counts what was taken to be sent, since that makes room for answers.
     sent: Cell<u32>,
     /// Answers that found no room. While there are any, nothing more is read.
@@ -101,11 +105,13 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
                 readable = false;
                 peer.progress.set(true);
             }
-            peer.fill_pipe(cx);
-            // What else they wait for wakes the task.
-            if round == 0 || peer.progress.get() || peer.are_calls_due() {
-                // They never end.
-                _ = calls.as_mut().poll(cx).is_ready();
+            if peer.has_calls() {
+                peer.fill_pipe(cx);
+                // What else they wait for wakes the task.
+                if round == 0 || peer.progress.get() || peer.are_calls_due() {
+                    // They never end.
+                    _ = calls.as_mut().poll(cx).is_ready();
+                }
             }
             // Who was woken for the writer, or by the hub, looks at it once in any case.
             if round == 0 || peer.progress.get() {
@@ -115,7 +121,10 @@ pub(crate) async fn drive<'m, S, M, const PEERS: usize, const CALLS: usize, R>(
                     // reason.
                     peer.conn.borrow_mut().handle_eof();
                 }
-                peer.poll_events();
+                if is_over || peer.progress.get() || peer.stirred.get() {
+                    peer.stirred.set(true);
+                    peer.poll_events();
+                }
                 if is_over {
                     return Poll::Ready(());
                 }
@@ -154,6 +163,8 @@ where
             slots: array::from_fn(|_| RefCell::new(Slot::Free)),
             pipe: shared::pipe(),
             progress: Cell::new(false),
+            stirred: Cell::new(true),
+            deadline: Cell::new(None),
             sent: Cell::new(0),
             kept: Cell::new(0),
             deaf: Cell::new(false),
@@ -422,6 +433,11 @@ where
         }
     }
 
+    /// Whether there is a call that runs, or its answer is kept.
+    fn has_calls(&self) -> bool {
+        self.slots.iter().any(|slot| !matches!(*slot.borrow(), Slot::Free))
+    }
+
     /// Whether a call may go on for what was sent, or is to be dropped.
     fn are_calls_due(&self) -> bool {
         let is_dropped = |slot: &RefCell<_>| matches!(*slot.borrow(), Slot::Dropped);
@@ -515,7 +531,13 @@ where
         let next = match self.until.get() {
             Some(until) if until <= now => return Poll::Ready(()),
             Some(until) => Some(until),
-            None => self.conn.borrow().poll_timeout(),
+            None => {
+                // While only more of the same frame is written it does not become earlier.
+                if self.stirred.replace(false) {
+                    self.deadline.set(self.conn.borrow().poll_timeout());
+                }
+                self.deadline.get()
+            }
         };
         let Some(next) = next else { return Poll::Pending };
         let at = embassy_time::Instant::from_millis(next.as_millis().min(u64::MAX >> 24));
@@ -523,6 +545,7 @@ where
         if next <= now || pin!(Timer::at(at)).poll(cx).is_ready() {
             self.conn.borrow_mut().handle_timeout(now.max(next));
             self.progress.set(true);
+            self.stirred.set(true);
         }
         Poll::Pending
     }

@@ -114,6 +114,7 @@ where
     /// only what stands before that.
     #[inline(never)]
     fn fill(&self, stage: &mut [u8], filled: &mut Filled<M::Blob>) {
+        self.stirred.set(true);
         loop {
             // The lock is given back for blobs that are made on the fly: that is the user's code,
             // and may take its time.
