@@ -6,7 +6,8 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Call, Config, Cx, Limits, MethodInfo, NoBlob, ParamInfo, RpcError, Service, TopicInfo, Upload,
+    Call, CloseCode, Config, Cx, Limits, MethodInfo, NoBlob, ParamInfo, RpcError, Service,
+    TopicInfo, Upload,
 };
 use wslink_testkit::{Client, Clock, Cut, Frame, Options, Pair, Val, val};
 
@@ -68,7 +69,7 @@ impl<const TAKERS: usize> Service for Store<TAKERS> {
             return Ok(echo);
         }
         let mut upload = cx.upload()?;
-        let told = Told { open: self.open.clone(), ended: false };
+        let told = Told { open: self.open.clone(), read: 0, ended: false };
         self.read(&mut upload, told).await
     }
 }
@@ -91,6 +92,7 @@ impl<const TAKERS: usize> Store<TAKERS> {
                 break;
             }
             bytes.extend_from_slice(&buffer[..count]);
+            told.read = bytes.len();
             if self.mode == Mode::Slowly {
                 self.clock.sleep(Duration::from_secs(1)).await;
             }
@@ -100,16 +102,18 @@ impl<const TAKERS: usize> Store<TAKERS> {
     }
 }
 
-/// Tells of an upload that broke off.
+/// Tells of an upload that broke off, and behind how many bytes.
 struct Told {
     open: Arc<Mutex<Vec<String>>>,
+    read: usize,
     ended: bool,
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
         if !self.ended {
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).push("broke off".to_owned());
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.push(format!("broke off behind {} bytes", self.read));
         }
     }
 }
@@ -241,6 +245,19 @@ fn the_connection_ends_in_the_middle() {
     snapshot!(both(Mode::By(300), usual, |pair: &mut Bench, client| {
         begin(pair, client, 5000, 2);
         pair.eof(client);
+    }));
+}
+
+#[test]
+fn the_server_closes_in_the_middle() {
+    // The client does not answer, so the call still runs while it closes, and there are bytes; but
+    // it reads no more of them than its pipe holds, for nobody waits for what becomes of it.
+    snapshot!(both(Mode::Slowly, usual, |pair: &mut Bench, client| {
+        _ = begin(pair, client, 5000, 2);
+        pair.advance(Duration::from_secs(3));
+        pair.play_dead(client);
+        pair.close(client, CloseCode::GoingAway, "enough");
+        pair.advance(Duration::from_secs(20));
     }));
 }
 
