@@ -143,7 +143,12 @@ pub(crate) struct Control {
     alone_since: AtomicU64,
     /// When the server shall stop, in milliseconds.
     stop_at: AtomicU64,
+    /// When accepting failed last, in milliseconds.
+    failed_at: AtomicU64,
 }
+
+/// How long nothing has to fail for the next failure to be told.
+const WELL: Duration = Duration::from_secs(10);
 
 impl Control {
     pub(crate) fn new() -> Self {
@@ -156,6 +161,7 @@ impl Control {
             clients: AtomicUsize::new(0),
             alone_since: AtomicU64::new(0),
             stop_at: AtomicU64::new(u64::MAX),
+            failed_at: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -195,6 +201,13 @@ impl Control {
     pub(crate) fn stops_at(&self) -> Option<Instant> {
         let at = self.stop_at.load(Ordering::SeqCst);
         (at != u64::MAX).then_some(Instant::from_millis(at))
+    }
+
+    /// Notes that accepting failed, and tells whether that is news: while clients take each file that
+    /// becomes free, it fails behind each of them.
+    pub(crate) fn note_failure(&self, now: Instant) -> bool {
+        let last = self.failed_at.swap(now.as_millis(), Ordering::Relaxed);
+        last == u64::MAX || now >= Instant::from_millis(last) + WELL
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -358,4 +371,17 @@ impl UploadSource for Reads {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_behind_another_is_no_news() {
+        let control = Control::new();
+        let told = |secs: u64| control.note_failure(Instant::from_millis(secs * 1000));
+        let seconds = [0, 1, 10, 19, 29, 30, 41];
+        assert_eq!(seconds.map(told), [true, false, false, false, true, false, true]);
+    }
 }

@@ -207,7 +207,6 @@ impl<E: Endpoints> Site<E> {
         let options = self.0.options();
         let control = self.0.control();
         let most = options.max_connections.saturating_add(SPARE_STREAMS);
-        let mut failing = false;
         loop {
             let freed = control.listen_freed();
             if control.is_stopping() {
@@ -249,7 +248,7 @@ impl<E: Endpoints> Site<E> {
                 }
                 Err(error) if concerns_one(&error) => log::debug!("accept: {error}"),
                 Err(error) => {
-                    if !core::mem::replace(&mut failing, true) {
+                    if control.note_failure(control.now()) {
                         log::error!("accept: {error}");
                     }
                     select(control.listen_freed(), Timer::after(ACCEPT_PAUSE)).await;
