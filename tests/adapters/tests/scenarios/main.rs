@@ -123,6 +123,9 @@ scenarios! {
     closed_by_the_client: |_| {};
     violations: |config| config.deadlines.close = core::time::Duration::from_millis(300);
     who_vanishes: |_| {};
+    claims: |config| config.deadlines.close = core::time::Duration::from_millis(300);
+    bombs: |_| {};
+    what_is_not_theirs: |_| {};
     a_deadline_of_a_call: |_| {};
     no_hello_in_time: |config| config.deadlines.hello = core::time::Duration::from_millis(200);
     half_a_message: |config| config.deadlines.partial = core::time::Duration::from_millis(200);

@@ -289,3 +289,90 @@ pub(crate) async fn a_client_that_is_dead(stage: &Stage) {
     client.play_dead();
     client.ended().await;
 }
+
+/// Sizes that are claimed and never sent, and messages that are begun and not ended.
+pub(crate) async fn claims(stage: &Stage) {
+    const BEGINNING: &[u8] = b"\x82\xa2id\xa1x";
+    for known in [false, true] {
+        let mut client = if known { stage.client().await } else { stage.stranger().await };
+        if stage.dialect == Dialect::V2 {
+            client.send(Frame::chunk(901, 0, u32::MAX, BEGINNING)).await;
+            client.answer("x").await.unwrap_err();
+            client.send(Frame::chunk(901, u32::MAX - 4, u32::MAX, &[7; 4])).await;
+        }
+        // It is as if nothing had happened.
+        client.hello(SECRET).await.unwrap();
+        // A frame of 2^63 - 1 bytes.
+        let header = b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0";
+        client.show_of_closes(Shown::Code);
+        client.send_raw("a frame that is too long", header).await;
+        client.ended().await;
+    }
+    if stage.dialect == Dialect::V2 {
+        let mut client = stage.client().await;
+        for id in 1..4 {
+            client.send(Frame::chunk(900 + id, 0, 100, BEGINNING)).await;
+        }
+        client.ended().await;
+        // With gaps, and further ahead than there is room for.
+        let mut client = stage.client().await;
+        client.send(Frame::chunk(901, 0, 900, BEGINNING)).await;
+        for nth in 0..4 {
+            client.send(Frame::chunk(901, 100 + 2 * nth, 900, b"g")).await;
+        }
+        client.answer("x").await.unwrap_err();
+        // What has come already.
+        client.send(Frame::chunk(902, 0, 100, &[0x81; 50])).await;
+        client.send(Frame::chunk(902, 25, 100, &[0x81; 50])).await;
+        client.ended().await;
+    }
+}
+
+/// Nesting that is too deep, with its end and without, and ids that are too long.
+pub(crate) async fn bombs(stage: &Stage) {
+    for (depth, end) in [(17, true), (17, false), (450, true), (900, false)] {
+        let mut client = stage.client().await;
+        let json = format!(
+            r#"{{"id":"x","method":"bench.echo","args":{}{}"#,
+            "[".repeat(depth),
+            if end { "]".repeat(depth) + "}" } else { String::new() }
+        );
+        let mut msgpack = b"\x83\xa2id\xa1x\xa6method\xaabench.echo\xa4args".to_vec();
+        msgpack.extend(vec![0x91; depth]);
+        msgpack.push(if end { 0xc0 } else { 0x91 });
+        client.message(stage.dialect, json.as_bytes(), &msgpack).await;
+        client.alive_or_ended().await;
+    }
+    for len in [64, 65, 900] {
+        let mut client = stage.client().await;
+        client.request(val!({"id": ("i".repeat(len)), "method": "bench.echo", "args": []})).await;
+        client.alive_or_ended().await;
+    }
+}
+
+/// What is not for a client: methods before hello, the end of the server, the attachments of others.
+pub(crate) async fn what_is_not_theirs(stage: &Stage) {
+    let mut stranger = stage.stranger().await;
+    for method in ["bench.echo", "wslink.describe", "wslink.subscribe", "application.exit"] {
+        stranger.call(method, val!([])).await.unwrap_err();
+    }
+    let mut victim = stage.client().await;
+    for method in ["application.exit", "application.exit.later"] {
+        victim.call(method, val!([])).await.unwrap_err();
+    }
+    if stage.dialect == Dialect::V1 {
+        let announce =
+            br#"{"wslink": "1.0", "method": "wslink.binary.attachment", "args": ["wslink_bin1"]}"#;
+        victim.message(stage.dialect, announce, b"").await;
+        victim.send(Frame::binary("mine")).await;
+        victim.call("bench.echo", val!(["and on"])).await.unwrap();
+        let mut thief = stage.client().await;
+        // A text, for it has none of this name.
+        thief.call("bench.echo", val!(["wslink_bin1"])).await.unwrap();
+        thief.message(stage.dialect, announce, b"").await;
+        thief.send(Frame::binary("its own")).await;
+        for client in [&mut victim, &mut thief] {
+            client.call("bench.upload", val!(["wslink_bin1"])).await.unwrap();
+        }
+    }
+}
