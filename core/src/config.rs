@@ -18,6 +18,10 @@ pub struct Limits {
     /// sends, and the size of a piece in which 1.x messages leave. Below 13 a chunk carries one
     /// byte.
     pub max_msg_size: u32,
+    /// The largest frame of a publication, if that is to be less. Of what is published no half is
+    /// kept for a peer that reads slowly, so an adapter with a small buffer wants each frame of it
+    /// to fit there whole.
+    pub published: u32,
     /// How much longer than [`max_msg_size`](Self::max_msg_size) (or 13) a chunk may come in.
     /// Above: Close 1009. Upstream: 4095.
     pub overhead: u32,
@@ -94,6 +98,7 @@ impl Config {
             limits: Limits {
                 frame: 64 << 20,
                 max_msg_size: 64 << 10,
+                published: u32::MAX,
                 overhead: 4095,
                 message_before_hello: 8 << 10,
                 message: 64 << 20,
@@ -119,6 +124,7 @@ impl Config {
             limits: Limits {
                 frame: 1024,
                 max_msg_size: 1024,
+                published: u32::MAX,
                 overhead: 0,
                 message_before_hello: 1012,
                 message: 1012,

@@ -183,7 +183,7 @@ where
             }
             // Before a hello was accepted, half of the buffer is kept free for its copy.
             let window = if self.opened.get() { buffer.len() } else { buffer.len() / 2 };
-            let piece = || self.conn.borrow().piece_limit();
+            let piece = |len| self.conn.borrow().piece_limit(len);
             let most = |kind| self.conn.borrow().frame_limit(kind);
             let found = match self.deaf.get() {
                 true => Found::More,

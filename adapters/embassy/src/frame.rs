@@ -132,7 +132,7 @@ impl Incoming {
         &mut self,
         buffer: &mut [u8],
         window: usize,
-        piece: impl FnOnce() -> usize,
+        piece: impl FnOnce(u64) -> usize,
         most: impl Fn(OpCode) -> u64,
         room: impl FnOnce() -> bool,
     ) -> Found {
@@ -146,10 +146,11 @@ impl Incoming {
         if !room() {
             return Found::Held;
         }
-        let piece = piece();
+        // A header was taken off the front, so that the whole window is free for the payload.
+        let fits = data.opcode != OpCode::Continuation && data.left <= window as u64;
+        let piece = piece(if fits { data.left } else { u64::MAX });
         let available = self.filled.len() as u64;
         let whole = data.left <= available.min(piece as u64);
-        // A header was taken off the front, so that the whole window is free for the payload.
         let comes_whole = data.left <= window.min(piece) as u64;
         if !whole && (comes_whole || available == 0) {
             return Found::More;
@@ -305,7 +306,7 @@ mod tests {
         let (mut said, mut data) = (String::new(), Vec::new());
         let mut rest = bytes;
         loop {
-            let found = incoming.next(&mut buffer, WINDOW, || usize::MAX, |_| MOST, || true);
+            let found = incoming.next(&mut buffer, WINDOW, |_| usize::MAX, |_| MOST, || true);
             match found {
                 Found::More => {
                     let room = incoming.room(&mut buffer, WINDOW);

@@ -23,9 +23,9 @@ impl<const RECEIVE: usize, const TRANSMIT: usize, const STAGE: usize>
     /// All zero, so that a static takes no flash.
     ///
     /// `RECEIVE` and `TRANSMIT` are the engine's [`Buffers`](wslink_core::Buffers). In `STAGE` the
-    /// frames stand that the transport has not taken; with 4 bytes more than
-    /// [`Limits::max_msg_size`](wslink_core::Limits::max_msg_size) each of them fits whole, so that
-    /// a slow reader never holds half of a publication.
+    /// frames stand that the transport has not taken, longer ones in pieces; with 4 bytes more than
+    /// [`Limits::published`](wslink_core::Limits::published) each publication's fit whole, so that
+    /// a slow reader never holds half of one.
     pub const NEW: Self =
         Self { receive: [0; RECEIVE], transmit: [0; TRANSMIT], stage: [0; STAGE] };
 }

@@ -76,8 +76,8 @@ where
     ///
     /// `frame` holds the head of the request, and later what was read and not looked at. Frames
     /// that fit it are handled in place; it should be at least
-    /// [`Limits::max_msg_size`](wslink_core::Limits::max_msg_size) and 14 bytes long, and 1 KiB for
-    /// the heads that browsers send.
+    /// [`Limits::message`](wslink_core::Limits::message) and 26 bytes long, for a chunk with both
+    /// its headers, and 1 KiB for the heads that browsers send.
     ///
     /// Nothing is flushed: `tx` has to send by itself what was written to it, as TCP does.
     pub fn serve<T: Read, U: Write>(

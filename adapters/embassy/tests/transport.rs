@@ -128,6 +128,31 @@ fn frames_that_are_longer_than_the_buffer() {
     }
 }
 
+/// As on a device: chunks that neither the buffer of frames nor that of messages could hold.
+#[test]
+fn chunks_that_are_longer_than_all_buffers() {
+    let mut config = config();
+    (config.limits.max_msg_size, config.limits.published) = (4096, 1024);
+    with(Scope::new(Clock), options().with_config(config), async |net| {
+        let (rx, tx) = net.connect_with(512, 1044);
+        let mut client = Client::new(Raw::upgrade(rx, tx).await, Dialect::V2);
+        client.hello(SECRET).await.unwrap();
+        // Of the envelope there are less than a hundred bytes.
+        for len in (900..1050).step_by(7).chain([2000, 4000, 4090, 20_000]) {
+            let image = Value::Binary(vec![9; len]);
+            let upload = client.call("scope.firmware_update", vec![image]).await.unwrap();
+            assert_eq!(get(&upload, "length").as_u64(), Some(len as u64));
+        }
+        for len in [1012, 4000, 20_000] {
+            let image = Value::Binary(vec![9; len]);
+            let refused = client.call("scope.capture", vec![image]).await.unwrap_err();
+            assert_eq!(code(&refused), -32003, "{len}: {refused:?}");
+        }
+        let capture = client.call("scope.capture", vec![5000.into()]).await.unwrap();
+        assert_eq!(get(&capture, "samples").as_slice(), Some(&*common::signal(5000)));
+    });
+}
+
 #[test]
 fn the_limit_of_a_frame_and_one_more() {
     for dialect in BOTH {
@@ -160,7 +185,9 @@ fn the_limit_of_a_frame_and_one_more() {
             }
             // Fragments are counted together, and a claim costs nothing.
             let mut client = Client::login(net, Dialect::V2).await;
-            client.raw.send(0x02, &[0; 1000]).await;
+            let mut begin = [0; 1000];
+            begin[8..12].copy_from_slice(&1012_u32.to_le_bytes());
+            client.raw.send(0x02, &begin).await;
             client.raw.send(0x00, &[0; 25]).await;
             assert_eq!(client.raw.closed().await, (1009, "message too big".to_owned()));
             let mut client = Client::login(net, Dialect::V2).await;

@@ -48,7 +48,7 @@ impl<M: Memory> Client<M> {
     pub fn handle_frame<'a>(&'a mut self, now: Instant, frame: Frame<'a>) -> Option<Event<'a>> {
         self.inbound.reclaim();
         self.timers.heard(now);
-        let whole = match frame {
+        let (whole, lent): (_, &[u8]) = match frame {
             Frame::Ping(payload) => {
                 self.outbound.pong(payload);
                 return None;
@@ -62,7 +62,7 @@ impl<M: Memory> Client<M> {
             _ if self.is_deaf() => return None,
             // A server of the other dialect; ours to ignore, as upstream's does.
             Frame::Text { fin, .. } if self.dialect == Dialect::V2 => {
-                self.inbound.pass_over(fin).map(|()| None)
+                (self.inbound.pass_over(fin).map(|()| None), &[])
             }
             Frame::Text { fin, payload } => {
                 let most = self.message_limit();
@@ -74,10 +74,10 @@ impl<M: Memory> Client<M> {
                             let exceeded = LimitExceeded { needed, ..most };
                             return self.too_big(exceeded, Message::Text(payload));
                         }
-                        Err(refusal) => Err(refusal),
+                        Err(refusal) => (Err(refusal), &[]),
                     }
                 } else {
-                    self.inbound.text(now, fin, payload, most)
+                    (self.inbound.text(now, fin, payload, most), &[])
                 }
             }
             Frame::Binary { fin, payload } if self.dialect == Dialect::V1 => {
@@ -86,30 +86,29 @@ impl<M: Memory> Client<M> {
                 while !self.inbound.has_room_for(payload.len()) && self.inbound.forget_attachment()
                 {
                 }
-                self.inbound.attachment(now, fin, payload, &bounds).map(|()| None)
+                (self.inbound.attachment(now, fin, payload, &bounds).map(|()| None), &[])
             }
             Frame::Binary { payload, .. } if payload.len() as u64 > self.limits.frame.into() => {
                 self.handle_too_big(now, payload.len() as u64);
                 return None;
             }
             Frame::Binary { fin, payload } => {
-                if fin && self.inbound.make_way(payload, &self.limits) {
+                if self.inbound.make_way(payload, &self.limits) {
                     self.unfinished += 1;
                 }
                 let bounds = self.bounds();
-                let result = self.inbound.chunk(now, fin, payload, &bounds);
-                if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
-                    let beginning = payload.get(start..).unwrap_or_default();
-                    return self.too_big(exceeded, Message::Chunk(beginning));
-                }
-                result
+                (self.inbound.chunk(now, fin, payload, &bounds), payload)
             }
             Frame::Continuation { fin, payload } => {
                 let bounds = self.bounds();
-                self.inbound.continuation(now, fin, payload, &bounds)
+                (self.inbound.continuation(now, fin, payload, &bounds), payload)
             }
         };
         match whole {
+            Err(Refusal::Limit(exceeded, Beginning::Frame(start))) => {
+                let beginning = lent.get(start..).unwrap_or_default();
+                self.too_big(exceeded, Message::Chunk(beginning))
+            }
             // Uploads are a server's.
             Ok(None | Some(Whole::Upload(_) | Whole::Tail(_))) | Err(Refusal::Upload(_)) => None,
             Ok(Some(Whole::Text(bytes))) => self.handle_message(now, Message::Text(bytes)),

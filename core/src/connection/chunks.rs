@@ -25,13 +25,16 @@ pub(crate) struct ChunkHeader {
 impl ChunkHeader {
     pub(crate) fn read(frame: &[u8]) -> Option<(Self, &[u8])> {
         let (header, content) = frame.split_first_chunk::<CHUNK_HEADER>()?;
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = *header;
-        let header = Self {
+        Some((Self::of(*header), content))
+    }
+
+    fn of(bytes: [u8; CHUNK_HEADER]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        Self {
             id: u32::from_le_bytes([a, b, c, d]),
             offset: u32::from_le_bytes([e, f, g, h]),
             total: u32::from_le_bytes([i, j, k, l]),
-        };
-        Some((header, content))
+        }
     }
 
     pub(crate) fn bytes(self) -> [u8; CHUNK_HEADER] {
@@ -40,6 +43,17 @@ impl ChunkHeader {
         let [i, j, k, l] = self.total.to_le_bytes();
         [a, b, c, d, e, f, g, h, i, j, k, l]
     }
+}
+
+/// What has come of a chunk that comes in several pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pieces {
+    /// Of the content that is still to come.
+    header: [u8; CHUNK_HEADER],
+    /// Bytes of the header that have come.
+    read: u8,
+    /// Bytes of the chunk that have come.
+    len: u32,
 }
 
 /// A 2.x message of which some chunks have come.
@@ -109,67 +123,6 @@ const SHORT_HEADER: Refusal =
     Refusal::Violation(CloseCode::Protocol, "a chunk of less than its header's 12 bytes");
 
 impl<M: Memory> Inbound<M> {
-    pub(super) fn assemble_stored(
-        &mut self,
-        now: Instant,
-        span: Span,
-        bounds: &Bounds,
-    ) -> Result<Option<Whole<'static>>, Refusal> {
-        self.assemble_lent(now, span, bounds).map_err(|refusal| match refusal {
-            // Where it lies now: it may have been moved to make room.
-            Refusal::Limit(exceeded, Beginning::Frame(start)) => {
-                let Span { start: lent, len } = self.store.lent;
-                let content = Span { start: lent + start as u32, len: len - start as u32 };
-                Refusal::Limit(exceeded, Beginning::Stored(content))
-            }
-            refusal => refusal,
-        })
-    }
-
-    fn assemble_lent(
-        &mut self,
-        now: Instant,
-        span: Span,
-        bounds: &Bounds,
-    ) -> Result<Option<Whole<'static>>, Refusal> {
-        let Some((header, content)) = ChunkHeader::read(span.of(self.arena.bytes())) else {
-            return Err(SHORT_HEADER);
-        };
-        let len = content.len() as u32;
-        let beginning = Beginning::Frame(CHUNK_HEADER);
-        if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
-            let content = Span { start: span.start + CHUNK_HEADER as u32, len };
-            return match exceeds(bounds.message, len as usize) {
-                Some(exceeded) => Err(Refusal::Limit(exceeded, beginning)),
-                None => Ok(Some(Whole::Stored(Dialect::V2, content))),
-            };
-        }
-        let index = self.check_chunk(now, header, len, bounds, beginning)?;
-        let Some(index) = index else { return Ok(None) };
-        if self.store.pending()[index].kind() == Kind::Upload {
-            let content = Span { start: span.start + CHUNK_HEADER as u32, len };
-            return self.stream(index, header, Err(content));
-        }
-        if header.offset == 0 && self.store.pending()[index].span.len == 0 {
-            // The first part stays where it is.
-            let content = Span { start: span.start + CHUNK_HEADER as u32, len };
-            self.store.pending_mut()[index].span = content;
-            self.store.lent = Span::default();
-            let noted = self.make_room(index, 0, len, &bounds.limits, beginning);
-            if noted.is_err() {
-                self.store.lent = span;
-            }
-            noted?;
-            return self.received(index, len, bounds);
-        }
-        self.make_room(index, header.offset, len, &bounds.limits, beginning)?;
-        // Room was made behind all spans, or they were moved: look again where the chunk lies.
-        let from = self.store.lent.start as usize + CHUNK_HEADER;
-        let to = (self.store.pending()[index].span.start + header.offset) as usize;
-        self.arena.bytes_mut().copy_within(from..from + len as usize, to);
-        self.received(index, len, bounds)
-    }
-
     /// Takes in a chunk that is whole in the caller's frame.
     pub(super) fn assemble<'a>(
         &mut self,
@@ -178,8 +131,63 @@ impl<M: Memory> Inbound<M> {
         bounds: &Bounds,
     ) -> Result<Option<Whole<'a>>, Refusal> {
         let Some((header, content)) = ChunkHeader::read(frame) else { return Err(SHORT_HEADER) };
-        let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let beginning = Beginning::Frame(CHUNK_HEADER);
+        self.take_content(now, header, content, bounds, beginning)
+    }
+
+    /// Takes in the next piece of a chunk that comes in several: what it has of the content is a
+    /// chunk of its own.
+    pub(super) fn assemble_piece<'a>(
+        &mut self,
+        now: Instant,
+        fin: bool,
+        piece: &'a [u8],
+        bounds: &Bounds,
+    ) -> Result<Option<Whole<'a>>, Refusal> {
+        let chunk = &mut self.chunk;
+        chunk.len = chunk.len.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        if let Some(exceeded) = exceeds(bounds.frame, chunk.len as usize) {
+            self.ignore(fin);
+            return Err(Refusal::Limit(exceeded, Beginning::None));
+        }
+        // The header may come in pieces as well.
+        let missing = chunk.header.get_mut(chunk.read.into()..).unwrap_or_default();
+        let (rest, content) = piece.split_at(missing.len().min(piece.len()));
+        for (place, byte) in missing.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        chunk.read += rest.len() as u8;
+        if usize::from(chunk.read) < CHUNK_HEADER {
+            return if fin { Err(SHORT_HEADER) } else { Ok(None) };
+        }
+        let header = ChunkHeader::of(chunk.header);
+        let is_empty = fin && chunk.len as usize == CHUNK_HEADER;
+        if content.is_empty() && !is_empty {
+            return Ok(None);
+        }
+        // Goes beyond its message at most, and ends the connection then.
+        let offset = header.offset.wrapping_add(content.len() as u32);
+        chunk.header = ChunkHeader { offset, ..header }.bytes();
+        self.take_content(now, header, content, bounds, Beginning::Frame(rest.len()))
+    }
+
+    /// What is kept free for the message of the chunk under way.
+    pub(super) fn room_in_chunk(&self) -> usize {
+        let ChunkHeader { id, offset, .. } = ChunkHeader::of(self.chunk.header);
+        let message = self.find(id).and_then(|index| self.store.pending().get(index));
+        message.map_or(0, |message| message.span.len.saturating_sub(offset) as usize)
+    }
+
+    /// Takes in content that is in the caller's frame from `beginning` on.
+    fn take_content<'a>(
+        &mut self,
+        now: Instant,
+        header: ChunkHeader,
+        content: &'a [u8],
+        bounds: &Bounds,
+        beginning: Beginning,
+    ) -> Result<Option<Whole<'a>>, Refusal> {
+        let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
         if header.offset == 0 && header.total == len && len > 0 && self.find(header.id).is_none() {
             return match exceeds(bounds.message, content.len()) {
                 Some(exceeded) => Err(Refusal::Limit(exceeded, beginning)),
@@ -189,7 +197,7 @@ impl<M: Memory> Inbound<M> {
         let index = self.check_chunk(now, header, len, bounds, beginning)?;
         let Some(index) = index else { return Ok(None) };
         if self.store.pending()[index].kind() == Kind::Upload {
-            return self.stream(index, header, Ok(content));
+            return self.stream(index, header, content);
         }
         self.make_room(index, header.offset, len, &bounds.limits, beginning)?;
         let to = (self.store.pending()[index].span.start + header.offset) as usize;

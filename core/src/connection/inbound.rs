@@ -1,6 +1,6 @@
 //! From frames to whole messages: fragments and 1.x attachments; 2.x chunks are in `chunks`.
 
-use super::chunks::{Pending, Range};
+use super::chunks::{Pending, Pieces, Range};
 use super::parts::Head;
 use super::upload::Upload;
 use crate::arena::{Arena, Span, Spans};
@@ -116,6 +116,8 @@ pub(crate) struct Inbound<M: Memory> {
     pub(super) store: Store<M>,
     pub(super) ranges: M::Messages<Range>,
     pub(super) upload: Option<Upload>,
+    /// The chunk under way, if it is fragmented.
+    pub(super) chunk: Pieces,
     fragments: Fragments,
     /// Last piece of the fragmented message.
     touched: Instant,
@@ -253,6 +255,7 @@ impl<M: Memory> Inbound<M> {
             },
             ranges: M::Messages::default(),
             upload: None,
+            chunk: Pieces::default(),
             fragments: Fragments::None,
             touched: now,
         }
@@ -357,18 +360,19 @@ impl<M: Memory> Inbound<M> {
         if fin {
             return self.assemble(now, payload, bounds);
         }
-        self.append(now, payload, bounds.frame)?;
-        Ok(None)
+        self.touched = now;
+        self.chunk = Pieces::default();
+        self.assemble_piece(now, fin, payload, bounds)
     }
 
     /// A further fragment.
-    pub(crate) fn continuation(
+    pub(crate) fn continuation<'a>(
         &mut self,
         now: Instant,
         fin: bool,
-        payload: &[u8],
+        payload: &'a [u8],
         bounds: &Bounds,
-    ) -> Result<Option<Whole<'static>>, Refusal> {
+    ) -> Result<Option<Whole<'a>>, Refusal> {
         self.touched = now;
         match self.fragments {
             Fragments::None => {
@@ -390,20 +394,8 @@ impl<M: Memory> Inbound<M> {
                 Ok(fin.then(|| Whole::Stored(Dialect::V1, self.take_fragment())))
             }
             Fragments::Chunk => {
-                if let Err(refusal) = self.append(now, payload, bounds.frame) {
-                    self.ignore(fin);
-                    // What is there begins with the chunk's header, and may be of any part of its
-                    // message.
-                    return Err(match refusal {
-                        Refusal::Limit(exceeded, _) => Refusal::Limit(exceeded, Beginning::None),
-                        violation => violation,
-                    });
-                }
-                if !fin {
-                    return Ok(None);
-                }
-                let span = self.take_fragment();
-                self.assemble_stored(now, span, bounds)
+                self.fragments = if fin { Fragments::None } else { Fragments::Chunk };
+                self.assemble_piece(now, fin, payload, bounds)
             }
         }
     }
@@ -474,6 +466,12 @@ impl<M: Memory> Inbound<M> {
         Some(self.room().min(most.saturating_sub(attachment.span.len as usize)))
     }
 
+    /// How many bytes the next piece of a chunk can have.
+    pub(super) fn room_for_piece(&self) -> usize {
+        let own = if self.fragments == Fragments::Chunk { self.room_in_chunk() } else { 0 };
+        self.room() + own
+    }
+
     /// How many bytes the receive buffer has room for.
     pub(super) fn room(&self) -> usize {
         let store = &self.store;
@@ -485,7 +483,7 @@ impl<M: Memory> Inbound<M> {
 
     /// Whether a message is under way whose fragments are put together.
     pub(super) fn is_in_message(&self) -> bool {
-        matches!(self.fragments, Fragments::Text | Fragments::Chunk)
+        self.fragments == Fragments::Text
     }
 
     /// Whether an attachment is under way in pieces.

@@ -110,7 +110,7 @@ impl<M: Memory> Connection<M> {
             waiting: None,
             calls: Calls::new(buffers.transmit, limits).map_err(UsageError::TooSmall)?,
             inbound: Inbound::new(buffers.receive, limits, now),
-            outbound: Outbound::new(peer, u32::from_le_bytes([a, b, c, d])),
+            outbound: Outbound::new(peer, u32::from_le_bytes([a, b, c, d]), limits.published),
             timers: Timers::new(&config.deadlines, now),
             cause: None,
             told: false,

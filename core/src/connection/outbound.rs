@@ -88,10 +88,12 @@ pub(crate) struct Outbound<M: Memory> {
     /// Whose turn it is when both wait.
     bulk_next: bool,
     next_chunk: u32,
+    /// The largest frame of a publication, if that is less than of an answer.
+    published: u32,
 }
 
 impl<M: Memory> Outbound<M> {
-    pub(crate) fn new(peer: PeerId, first_chunk: u32) -> Self {
+    pub(crate) fn new(peer: PeerId, first_chunk: u32, published: u32) -> Self {
         Self {
             frame: None,
             head: [0; CHUNK_HEADER],
@@ -102,6 +104,7 @@ impl<M: Memory> Outbound<M> {
             begun: None,
             bulk_next: false,
             next_chunk: first_chunk,
+            published,
         }
     }
 
@@ -250,7 +253,11 @@ impl<M: Memory> Outbound<M> {
             self.next_chunk = self.next_chunk.wrapping_add(1);
             progress.part = Some(self.next_chunk);
         }
-        let most = calls.piece(dialect).into();
+        let most = match source {
+            Source::Answer(_) => calls.piece(dialect),
+            _ => calls.piece(dialect).min(piece(dialect, self.published)),
+        };
+        let most = most.into();
         let frame = cut(source, dialect, &message, blobs, progress, most, &mut self.head)?;
         match source {
             // What goes in one frame makes no progress.

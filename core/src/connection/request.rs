@@ -146,9 +146,7 @@ impl<M: Memory> Connection<M> {
                     self.dialect = Some(Dialect::V2);
                     let bounds = self.bounds();
                     let result = self.inbound.chunk(now, fin, payload, &bounds);
-                    if let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = result {
-                        let beginning = payload.get(start..).unwrap_or_default();
-                        self.refuse(exceeded, Dialect::V2, Message::Chunk(beginning));
+                    if self.is_refused(&result, payload) {
                         return Ok(None);
                     }
                     result
@@ -157,6 +155,9 @@ impl<M: Memory> Connection<M> {
             Frame::Continuation { fin, payload } => {
                 let bounds = self.bounds();
                 let whole = self.inbound.continuation(now, fin, payload, &bounds);
+                if self.is_refused(&whole, payload) {
+                    return Ok(None);
+                }
                 if let Some(call) = self.start_ahead(now) {
                     return Ok(Some(Event::Call(call)));
                 }
@@ -181,6 +182,15 @@ impl<M: Memory> Connection<M> {
             }
         };
         Ok(self.handle_message(now, dialect, message))
+    }
+
+    /// Whether this frame was too much, and holds the beginning of the message; its request is
+    /// answered then.
+    fn is_refused(&mut self, result: &Result<Option<Whole<'_>>, Refusal>, payload: &[u8]) -> bool {
+        let Err(Refusal::Limit(exceeded, Beginning::Frame(start))) = *result else { return false };
+        let beginning = payload.get(start..).unwrap_or_default();
+        self.refuse(exceeded, Dialect::V2, Message::Chunk(beginning));
+        true
     }
 
     fn handle_refusal(&mut self, refusal: Refusal) {

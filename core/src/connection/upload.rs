@@ -6,7 +6,7 @@
 //! that names them last: an attachment that does not fit is taken for the upload of the only
 //! method that takes one, whose call is started ahead, without an id, until its request comes.
 
-use super::chunks::{ChunkHeader, Kind};
+use super::chunks::{CHUNK_HEADER, ChunkHeader, Kind};
 use super::inbound::{
     Attachment, AttachmentState, Beginning, Bounds, Inbound, Refusal, Whole, exceeds, position,
 };
@@ -115,12 +115,12 @@ impl<M: Memory> Inbound<M> {
         self.upload = Some(Upload { call, source });
     }
 
-    /// Takes in a chunk of the upload, from the caller's frame or as it lies in the buffer.
+    /// Takes in a chunk of the upload.
     pub(super) fn stream(
         &mut self,
         index: usize,
         header: ChunkHeader,
-        content: Result<&[u8], Span>,
+        content: &[u8],
     ) -> Result<Option<Whole<'static>>, Refusal> {
         let Some(Upload { source: Source::Chunks { end, .. }, .. }) = self.upload else {
             return Ok(None);
@@ -128,7 +128,7 @@ impl<M: Memory> Inbound<M> {
         let Some(message) = self.store.pending().get(index).copied() else {
             return Ok(None);
         };
-        let len = content.map_or_else(|span| span.len, |content| content.len() as u32);
+        let len = content.len() as u32;
         let ChunkHeader { offset, total, .. } = header;
         let ahead = offset.saturating_sub(message.received);
         if offset < message.received {
@@ -139,7 +139,7 @@ impl<M: Memory> Inbound<M> {
             // What lies behind a gap could not be handed on.
             Err(LimitExceeded::new(Limit::Ahead, ahead.into(), 0))
         } else {
-            self.stage(content)
+            self.stage(Ok(content))
         };
         let bytes = end.saturating_sub(offset).min(len);
         let stored = stored.and_then(|()| self.split_tail(index, len - bytes));
@@ -318,10 +318,14 @@ impl<M: Memory> Connection<M> {
         Some((call, count))
     }
 
-    /// How long a piece of a data frame may be now that is not handed over whole. An upload of 1.x
-    /// is read piece by piece if none is longer than this.
-    pub fn piece_limit(&self) -> usize {
+    /// How long a piece of a data frame may be now that is not handed over whole. Uploads are read
+    /// piece by piece if none is longer than this. The frame has `len` bytes; more than any,
+    /// where the transport could not hand it over whole.
+    pub fn piece_limit(&self, len: u64) -> usize {
+        // What is no longer than this may be a message that needs no other memory.
+        let most = self.message_limit().available + CHUNK_HEADER as u64;
         let room = match self.inbound.upload.map(|upload| upload.source) {
+            _ if self.dialect != Some(Dialect::V1) && len > most => self.inbound.room_for_piece(),
             Some(Source::Attachment { unwanted: false, .. }) => self.inbound.room(),
             None if self.dialect == Some(Dialect::V1) && self.only().is_some() => {
                 self.inbound.room_for_attachment(self.message_limit()).unwrap_or(0)

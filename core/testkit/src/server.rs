@@ -282,7 +282,7 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
 
     /// Takes a frame, or as much of it as the connection wants at once.
     fn take_piece(&mut self, mut frame: Frame) -> Asked<S> {
-        let most = self.connection.piece_limit();
+        let most = self.connection.piece_limit(frame.payload.len() as u64);
         if matches!(frame.opcode, OpCode::Binary | OpCode::Continuation)
             && frame.payload.len() > most
         {

@@ -21,7 +21,7 @@ pub(crate) fn echo(stream: TcpStream, ahead: Vec<u8>) -> io::Result<()> {
     let (mut kind, mut message) = (OpCode::Binary, Vec::new());
     loop {
         let mut ends = true;
-        match incoming.next(&mut buffer, window, || usize::MAX, |_| LARGEST, || true) {
+        match incoming.next(&mut buffer, window, |_| usize::MAX, |_| LARGEST, || true) {
             Found::More => {
                 let room = incoming.room(&mut buffer, window);
                 match smol::block_on(Blocking(&stream).read(room))? {

@@ -21,6 +21,8 @@ static API: Api = Api { methods: &[MethodInfo::new("t")], topics: &[] };
 
 /// A call of `t` with one argument, binary data up to its end.
 const HEAD: usize = 27;
+/// Before the content of a chunk.
+const CHUNK_HEADER: usize = 12;
 /// So many of its bytes tell its id.
 const ID_END: u32 = 7;
 
@@ -334,31 +336,25 @@ fn step<M: Memory<Buffer = Buf, Blob = Piece>>(
         5 => frame.len().div_ceil(2),
         _ => usize::from(input.u8() % 32).max(frame.len() / 16).max(1),
     };
-    let in_fragments = piece < frame.len();
-    let copies = if in_fragments { 2 * frame.len() as u64 } else { 0 };
-
-    // A message may have twice what has come of it with what may lie ahead of that, and as much
-    // again where it has to move.
-    let received = model.messages.get(&id).map_or(0, |message| message.received);
-    let reach = u64::from(received) + u64::from(len) + u64::from(model.limits.ahead);
-    let due = (2 * reach).max(copies);
-    let held = model.held();
-    model.peak = model.peak.max(held + due + copies);
-    let end = u64::from(offset) + u64::from(len);
-    let may_be_short = held + end + copies > u64::from(model.limits.receive_bytes);
 
     if std::env::var_os("FUZZ_TRACE").is_some() {
-        eprintln!("{id} {offset} {total} {len} in {piece}, beside {held}");
+        eprintln!("{id} {offset} {total} {len} in {piece}, beside {}", model.held());
     }
-    let mut did = Did::Nothing;
+    let (mut come, mut offset) = (0, offset);
     let mut parts = frame.chunks(piece).enumerate().peekable();
     while let Some((nth, payload)) = parts.next() {
         let fin = parts.peek().is_none();
         if nth > 0 && how >> 6 == 3 {
             assert!(matches!(peer.frame(Frame::Ping(b"between")), Did::Nothing));
         }
+        // A message may have twice what has come of it with what may lie ahead of that, and as
+        // much again where it has to move.
+        let received = model.messages.get(&id).map_or(0, |message| message.received);
+        let reach = u64::from(received) + payload.len() as u64 + u64::from(model.limits.ahead);
+        let due = 2 * reach;
+        model.peak = model.peak.max(model.held() + due);
         peer.receive.grown.set(0);
-        did = peer.frame(match nth {
+        let did = peer.frame(match nth {
             0 => Frame::Binary { fin, payload },
             _ => Frame::Continuation { fin, payload },
         });
@@ -367,10 +363,28 @@ fn step<M: Memory<Buffer = Buf, Blob = Piece>>(
             assert!(grown <= due, "{grown} bytes more for a chunk that may take {due}");
             assert!(len <= 2 * model.peak, "{len} bytes, {} may have come", model.peak);
         }
-        if !peer.connection.has_room() {
-            break;
+        come += payload.len();
+        // What a piece has of the content is a chunk of its own.
+        let len = payload.len().min(come.saturating_sub(CHUNK_HEADER)) as u32;
+        let says = len > 0 || fin && come == CHUNK_HEADER;
+        let sent = says.then_some((id, offset, total, len));
+        if !check(peer, model, sent, come, did) {
+            return false;
         }
+        offset = offset.wrapping_add(len);
     }
+    true
+}
+
+/// Holds what came of a piece against the model, if it has any content, and tells whether the
+/// connection goes on.
+fn check<M: Memory<Buffer = Buf, Blob = Piece>>(
+    peer: &mut Peer<M>,
+    model: &mut Model,
+    sent: Option<(u32, u32, u32, u32)>,
+    come: usize,
+    did: Did,
+) -> bool {
     if let Did::Call(call, _) = did {
         let mut none = M::Blobs::default();
         peer.connection.reply(&mut peer.hub, call, &(), &mut none).expect("there is room");
@@ -383,13 +397,17 @@ fn step<M: Memory<Buffer = Buf, Blob = Piece>>(
     let limit = peer.client.limit.take();
     let short = limit.as_deref() == Some("receive_bytes")
         || matches!(closed, Some((_, CloseReason::Limit(it))) if it.limit == Limit::ReceiveBytes);
-    assert!(!short || may_be_short, "no room for {end} bytes beside {held} and {copies}");
-
-    if frame.len() > model.limits.frame as usize || short && closed.is_some() {
-        // Nobody can know which id it had.
+    if come > model.limits.frame as usize {
         assert!(answers.is_empty() && matches!(closed, Some((1009, CloseReason::Limit(_)))));
         return false;
     }
+    let Some((id, offset, total, len)) = sent else {
+        assert!(matches!(did, Did::Nothing) && answers.is_empty() && closed.is_none());
+        return true;
+    };
+    let (held, end) = (model.held(), u64::from(offset) + u64::from(len));
+    let may_be_short = held + end > u64::from(model.limits.receive_bytes);
+    assert!(!short || may_be_short, "no room for {end} bytes beside {held}");
     let outcome = model.chunk(id, offset, total, len, short);
     let name = format!("m{}", letter(id) as char);
     match outcome {

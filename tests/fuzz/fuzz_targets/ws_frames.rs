@@ -127,7 +127,7 @@ fn read(bytes: &[u8], window: usize, most: u64, mut cut: Cut) -> Read {
     loop {
         let now = if small { window } else { 2 * window };
         let room = !matches!(cut, Cut::Random(_)) || cut.next() % 4 != 0;
-        match incoming.next(&mut buffer, now, || usize::MAX, |_| most, || room) {
+        match incoming.next(&mut buffer, now, |_| usize::MAX, |_| most, || room) {
             Found::More => {
                 let room = incoming.room(&mut buffer, now);
                 assert!(!room.is_empty(), "a read without room looks like the end");

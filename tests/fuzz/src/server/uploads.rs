@@ -43,7 +43,7 @@ impl<M: Kind> Server<M> {
 
     /// The next piece of a frame, where the engine asks for pieces and the transport has them.
     pub(super) fn cut(&mut self, mut sent: Sent) -> Sent {
-        let most = self.connection.piece_limit();
+        let most = self.connection.piece_limit(sent.payload.len() as u64);
         let pieces = matches!(sent.opcode, OpCode::Binary | OpCode::Continuation);
         if !pieces || !self.setup.flowing || sent.payload.len() <= most {
             return sent;

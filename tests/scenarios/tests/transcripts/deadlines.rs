@@ -82,7 +82,7 @@ fn partial() {
         pair.note("a fragment");
         let frame = match pair.dialect(client) {
             Dialect::V1 => Frame::text("{\"id\"").more(),
-            _ => Frame::binary([1; 20]).more(),
+            _ => Frame::chunk(1, 0, 20, &[0x80; 10]).more(),
         };
         pair.send(client, frame);
         pair.advance(seconds(29));

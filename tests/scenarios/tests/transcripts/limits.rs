@@ -390,6 +390,38 @@ fn max_msg_size_and_attachments() {
 }
 
 #[test]
+fn published() {
+    let small = with(|limits| (limits.max_msg_size, limits.published) = (200, 60));
+    snapshot!(in_both(small, |pair, client| {
+        pair.call(client, "bench.attach", val!([250, 1]));
+        pair.run();
+        pair.call(client, "bench.image", val!([100]));
+    }));
+}
+
+#[test]
+fn chunk_in_pieces() {
+    // However it is cut, and wherever its header ends.
+    let mut text = String::new();
+    for lengths in [vec![5, 7, 1], vec![12, 30], vec![13, 0, 4], vec![11, 2]] {
+        text += &format!("======== {lengths:?}\n");
+        text += &only(Dialect::V2, with(|limits| limits.receive_bytes = 200), |pair, client| {
+            pair.chunks_of(client, 100);
+            pair.link(client).cut(wslink_testkit::Cut::Lengths(lengths.clone()));
+            for len in around(200) {
+                let envelope = envelope(Dialect::V2, "rpc:x:0", "bench.echo", len);
+                pair.request(client, envelope);
+            }
+        })
+        .lines()
+        .filter(|line| !line.contains(".. ("))
+        .map(|line| format!("{line}\n"))
+        .collect::<String>();
+    }
+    snapshot!(text);
+}
+
+#[test]
 fn too_small_to_begin_with() {
     use wslink_core::{Api, Buffers, Connection, Entropy, Hub, HubBuffers, HubLimits, Instant};
     static API: Api = Api { methods: &[], topics: &[] };
