@@ -33,12 +33,14 @@ type Tables = Fixed<Lent<'static>, Signal, CALLS, 2, 1, 3, 4, PEERS>;
 type Device = Server<'static, Scope<Clock>, Tables, PEERS, CALLS>;
 const _: () = assert!(size_of::<Connection<Tables>>() <= 1024, "see docs/embedded.md");
 
-/// A 2.x chunk, or a piece of a 1.x message, that leaves.
-const CHUNK: usize = 752;
+/// A 2.x chunk, or a piece of a 1.x message: what is behind it waits for so long.
+const CHUNK: u32 = 4096;
+/// The same of a publication, which has to fit the stage of a connection.
+const PUBLISHED: usize = 728;
 /// Receive ring, transmit ring of two segments, and a buffer for frames of 1 KiB.
 type Socket = SocketMemory<512, { 2 * board::SEGMENT }, 1044>;
-/// Messages in pieces, answers that wait, and a frame that leaves, with its header.
-type Peer = PeerMemory<1024, 560, { CHUNK + 4 }>;
+/// Messages in pieces, answers that wait, and what is about to leave.
+type Peer = PeerMemory<1024, 560, { PUBLISHED + 4 }>;
 
 const PAGES: &[Page<'static>] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
@@ -58,8 +60,7 @@ fn server() -> &'static Device {
     let (publications, retained) = (&mut PUBLICATIONS.take()[..], &mut RETAINED.take()[..]);
     let hub = HubBuffers { publications, retained };
     let mut config = Config::device();
-    config.limits.max_msg_size = CHUNK as u32;
-    config.limits.overhead = 1024 - CHUNK as u32;
+    (config.limits.max_msg_size, config.limits.published) = (CHUNK, PUBLISHED as u32);
     let options = Options::new(SECRET, entropy).with_config(config).with_pages(PAGES);
     SERVER.init(Server::new(Scope::new(Clock), options, pool, hub).unwrap())
 }

@@ -23,7 +23,8 @@ use wslink_embassy::{Lent, Options, PeerMemory, Pool, Server, SocketMemory, list
 const BULK: usize = 48 << 10;
 /// The longest text that is echoed.
 const TEXT: usize = 32;
-const CHUNK: usize = 752;
+/// A frame of either.
+const CHUNK: usize = 4096;
 
 static PATTERN: [u8; BULK] = [0x5a; BULK];
 
@@ -108,7 +109,7 @@ impl Service for Speed {
 type Tables = Fixed<Lent<'static>, Flash, 2, 2, 1, 1, 1>;
 type Device = Server<'static, Speed, Tables, 1, 2>;
 type Socket = SocketMemory<512, { 2 * board::SEGMENT }, 1044>;
-type Peer = PeerMemory<1024, 560, { CHUNK + 4 }>;
+type Peer = PeerMemory<1024, 560, 732>;
 
 #[embassy_executor::task]
 async fn serve(stack: Stack<'static>, server: &'static Device, memory: &'static mut Socket) -> ! {
