@@ -9,6 +9,7 @@ use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Later, Pieces};
 use crate::{Heap, HeapBuffer};
 use async_tungstenite::tungstenite::protocol::Role;
+use bytes::{Bytes, BytesMut};
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -34,6 +35,9 @@ const ROUNDS: usize = 8;
 /// Answers of calls that were over at once, before they are queued together. The fewer wait in the
 /// engine, the less it has to look through; but asking it costs something as well.
 const GATHERED: usize = 8;
+
+/// Texts up to this size are read where the one before was.
+const SMALL_TEXT: usize = 4 << 10;
 
 /// How long buffers stay grown after something large has passed.
 const SLIM_AFTER: Duration = Duration::from_secs(1);
@@ -90,6 +94,8 @@ struct Driver<'s, S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> {
     hello: Option<Pin<Box<H>>>,
     /// Where a call is begun; kept, since most are over at once.
     place: Option<Place<C>>,
+    /// Where a text is read, kept for the same reason while it is small.
+    text: BytesMut,
     /// How many of those were answered since the last batch was queued.
     gathered: usize,
     /// Calls that were not over at once. Made with the first one, since it costs as much as a call.
@@ -170,6 +176,7 @@ where
             judge,
             hello: None,
             place: None,
+            text: BytesMut::new(),
             gathered: 0,
             running: None,
             handles: Vec::new(),
@@ -361,7 +368,7 @@ where
     fn take(&mut self, cx: &mut Context<'_>, incoming: Incoming, now: Instant) {
         // Our Close is on its way: of what still comes only the peer's counts.
         let closing = matches!(self.conn.phase(), Phase::Draining | Phase::Closing | Phase::Closed);
-        let mut text;
+        let mut text = BytesMut::new();
         let binary;
         let frame = match incoming {
             Incoming::Close(code) => {
@@ -389,7 +396,7 @@ where
             }
             _ if closing => return,
             Incoming::Text(bytes) => {
-                text = bytes;
+                text = self.own(bytes);
                 Frame::Text { fin: true, payload: &mut text }
             }
             Incoming::Binary(bytes) => {
@@ -429,6 +436,20 @@ where
             Ok(Some(_)) => {}
             Err(error) => log::error!("{}: a frame was not taken: {error}", self.peer),
         }
+        if (1..=SMALL_TEXT).contains(&text.capacity()) {
+            self.text = text;
+        }
+    }
+
+    /// The bytes of a text, which the engine reads in place. They can be had without a copy only if
+    /// nothing else came in the same read.
+    fn own(&mut self, bytes: Bytes) -> BytesMut {
+        bytes.try_into_mut().unwrap_or_else(|shared| {
+            let mut text = core::mem::take(&mut self.text);
+            text.clear();
+            text.extend_from_slice(&shared);
+            text
+        })
     }
 
     /// Begins a call, also one that the peer's Close follows, as upstream does.
@@ -500,7 +521,7 @@ where
     fn fill(&mut self, now: Instant) -> bool {
         let before = self.queued;
         self.gathered = 0;
-        while self.queued < BATCH {
+        while self.queued < BATCH || self.pieces.is_unfinished() {
             // The lock is given back for blobs that are made on the fly: that is the user's code,
             // and may take its time.
             let Some(later) = self.fill_from_memory(now) else { break };
@@ -513,11 +534,14 @@ where
     /// The part for which the hub is needed, up to the first piece that has to be made.
     fn fill_from_memory(&mut self, now: Instant) -> Option<Later<S::Blob>> {
         let hub = self.server.shared.hub();
-        while self.queued < BATCH {
-            let transmit = self.conn.poll_transmit(now, &hub)?;
+        while self.queued < BATCH || self.pieces.is_unfinished() {
+            let Some(transmit) = self.conn.poll_transmit(now, &hub) else {
+                self.pieces.abandon();
+                return None;
+            };
             let count = transmit.head.len() + transmit.body.len();
             let later = self.pieces.send(&transmit, &mut self.socket);
-            self.queued += count + transmit::OVERHEAD;
+            self.queued += transmit::weight(&transmit);
             if let Err(error) = self.conn.advance(now, count) {
                 log::error!("{}: {error}", self.peer);
                 return later;
@@ -574,49 +598,6 @@ where
         self.kept.clear();
     }
 
-    /// The engine is done. What runs is dropped; what is queued may leave for a while.
-    fn end(&mut self, now: Instant, reason: CloseReason) {
-        if self.ended.is_none() {
-            let close = self.server.options.config.deadlines.close;
-            let until = self.close_by.unwrap_or(now + close);
-            self.ended = Some(Ended { reason, until });
-            self.drop_calls();
-            self.hello = None;
-            self.held = None;
-            self.leave(reason);
-        }
-    }
-
-    /// Ready when nothing is left to do.
-    fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        if let Some(Ended { reason, until }) = self.ended {
-            let lost = matches!(reason, CloseReason::Eof | CloseReason::Timeout(_));
-            if lost || now >= until {
-                return Poll::Ready(());
-            }
-        } else if !(self.deaf && self.conn.phase() == Phase::Closing) {
-            return Poll::Pending;
-        }
-        // Our Close is the last that leaves. Closing the socket now would take it away from a
-        // peer that still sends, so its end is waited for.
-        if self.socket.is_unflushed() {
-            return Poll::Pending;
-        }
-        if !self.shut {
-            let Poll::Ready(()) = self.socket.poll_shutdown(cx) else { return Poll::Pending };
-            self.shut = true;
-        }
-        if !self.eof {
-            let Poll::Ready(()) = self.socket.poll_discard(cx) else { return Poll::Pending };
-            self.eof = true;
-        }
-        if self.ended.is_none() {
-            self.conn.handle_eof();
-            self.poll_events(now);
-        }
-        Poll::Ready(())
-    }
-
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let grown = self.socket.is_grown() || self.place.is_some() || self.running.is_some();
         if self.slim_at.is_none() && grown {
@@ -667,6 +648,7 @@ where
     fn slim(&mut self) {
         self.socket.slim();
         self.place = None;
+        self.text = BytesMut::new();
         if self.handles.is_empty() {
             self.running.take_if(|running| running.is_empty());
             self.handles = Vec::new();

@@ -33,6 +33,7 @@ mod heap;
 mod http;
 mod meter;
 mod options;
+mod outgoing;
 mod server;
 mod shared;
 mod site;

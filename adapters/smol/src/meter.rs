@@ -1,5 +1,6 @@
 //! A stream that knows where the WebSocket frames lie that are read through it.
 
+use crate::outgoing::Outgoing;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use smol::io::{AsyncRead, AsyncWrite};
@@ -11,9 +12,13 @@ use std::io;
 /// claims, and keeps its largest buffers for good. What it does not tell is learnt here, from the
 /// frame headers in passing: that bytes came, that a message is too big, and that nothing is left
 /// inside, so that the buffers can be given back.
+///
+/// Frames may also be written past tungstenite, which copies what it sends: they are in
+/// [`outgoing`](Self::outgoing), and leave before what it writes next.
 #[derive(Debug)]
 pub(crate) struct Meter<T> {
     inner: T,
+    outgoing: Outgoing,
     read: u64,
     written: u64,
     limit: u64,
@@ -25,7 +30,8 @@ impl<T> Meter<T> {
     /// A stream of which `read_ahead` was already read.
     pub(crate) fn new(inner: T, limit: u64) -> Self {
         let frames = Frames::default();
-        Self { inner, read: 0, written: 0, limit, refused: None, frames }
+        let outgoing = Outgoing::default();
+        Self { inner, outgoing, read: 0, written: 0, limit, refused: None, frames }
     }
 
     /// Notes bytes that did not pass through the stream, and says how many of them are good.
@@ -67,6 +73,21 @@ impl<T> Meter<T> {
     pub(crate) fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
+
+    /// Whole frames, for [`poll_flush`](AsyncWrite::poll_flush) to write.
+    pub(crate) fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Meter<T> {
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let count = ready!(self.outgoing.poll_write(cx, Pin::new(&mut self.inner)))?;
+            self.written += count as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Meter<T> {
@@ -94,12 +115,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Meter<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_outgoing(cx))?;
         let count = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         self.written += count as u64;
         Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_outgoing(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -140,16 +163,19 @@ impl Frames {
                 bytes = bytes.get(skip..).unwrap_or_default();
                 continue;
             }
-            let start = whole - bytes.len();
-            let [first, rest @ ..] = bytes else { break };
-            bytes = rest;
-            if let Some(slot) = self.header.get_mut(self.have) {
-                *slot = *first;
+            let had = self.have;
+            for (slot, byte) in self.header.iter_mut().skip(had).zip(bytes) {
+                *slot = *byte;
                 self.have += 1;
             }
             if self.have < 2 || self.have < self.header_len() {
-                continue;
+                // All of it was too little for a header.
+                return Ok(());
             }
+            let rest = bytes.get(self.header_len() - had..).unwrap_or_default();
+            // With the last byte of the header it is known how long the message is.
+            let start = whole - rest.len() - 1;
+            bytes = rest;
             let claimed = self.begin();
             if claimed > limit {
                 return Err(TooBig { good: start, claimed });

@@ -1,9 +1,15 @@
 //! One WebSocket: tungstenite's messages on the one side, the engine's frames on the other.
+//!
+//! tungstenite reads, masks, and keeps the rules of pings and Close. What a server sends goes past it:
+//! it would make memory of its own for each frame, and copy what may be shared.
 
 use crate::meter::Meter;
+use crate::outgoing::Outgoing;
 use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::protocol::frame::Frame as WsFrame;
-use async_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as WsCode, Data, OpCode};
+use async_tungstenite::tungstenite::protocol::frame::coding::{
+    CloseCode as WsCode, Control, Data, OpCode as WsOpCode,
+};
+use async_tungstenite::tungstenite::protocol::frame::{Frame as WsFrame, FrameHeader};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Error, Message, error::ProtocolError};
 use core::pin::Pin;
@@ -11,7 +17,7 @@ use core::task::{Context, Poll, ready};
 use futures_util::{FutureExt as _, Sink as _, Stream as _};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::io;
-use wslink_core::CloseCode;
+use wslink_core::{CloseCode, OpCode};
 
 /// How many bytes are queued before they are written; a batch of small frames, or one or two
 /// pieces of something big.
@@ -31,7 +37,7 @@ const PONGS: usize = 64;
 /// What came in.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Text(Vec<u8>),
+    Text(Bytes),
     Binary(Bytes),
     /// tungstenite has answered it already.
     Ping,
@@ -139,9 +145,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
                 self.grown |= message.len() > READ_BUFFER;
                 self.wide |= message.len() >= WIDE_BUFFER;
                 match message {
-                    // Read in place by the engine. The bytes can be had without a copy only if
-                    // nothing else came in the same read.
-                    Message::Text(text) => Incoming::Text(Vec::from(Bytes::from(text))),
+                    Message::Text(text) => Incoming::Text(text.into()),
                     Message::Binary(bytes) => Incoming::Binary(bytes),
                     Message::Ping(_) => {
                         self.unflushed = true;
@@ -176,9 +180,56 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
         })
     }
 
-    /// Queues one frame. Once a Close has passed in either direction it is dropped, for nobody
-    /// would read it.
-    pub(crate) fn queue(&mut self, message: Message) {
+    /// Queues one frame with a copy of its payload. Once a Close has passed in either direction it
+    /// is dropped, for nobody would read it.
+    pub(crate) fn queue(&mut self, opcode: OpCode, fin: bool, payload: &[&[u8]]) {
+        if opcode == OpCode::Close || self.role == Role::Client {
+            return self.queue_by_library(message(opcode, fin, payload.concat().into()));
+        }
+        let len = payload.iter().map(|part| part.len()).sum();
+        let Some(outgoing) = self.begin(opcode, fin, len) else { return };
+        for part in payload {
+            outgoing.tail().extend_from_slice(part);
+        }
+    }
+
+    /// As [`queue`](Self::queue), of a payload that is not copied: what `parts` holds is taken out.
+    pub(crate) fn queue_shared(&mut self, opcode: OpCode, fin: bool, parts: &mut Vec<Bytes>) {
+        if opcode == OpCode::Close || self.role == Role::Client {
+            // tungstenite takes one place in memory; so each is a fragment.
+            if parts.is_empty() {
+                parts.push(Bytes::new());
+            }
+            let (mut opcode, mut left) = (opcode, parts.len());
+            for part in parts.drain(..) {
+                left -= 1;
+                self.queue_by_library(message(opcode, fin && left == 0, part));
+                opcode = OpCode::Continuation;
+            }
+            return;
+        }
+        let len = parts.iter().map(Bytes::len).sum();
+        let Some(outgoing) = self.begin(opcode, fin, len) else { return parts.clear() };
+        for part in parts.drain(..) {
+            outgoing.share(part);
+        }
+    }
+
+    /// Begins a frame of the server, which is not masked (RFC 6455 §5.1): its payload has to follow.
+    fn begin(&mut self, opcode: OpCode, fin: bool, len: usize) -> Option<&mut Outgoing> {
+        let ws = self.ws.as_mut().filter(|_| !self.sealed)?;
+        self.unflushed = true;
+        self.grown |= len > READ_BUFFER;
+        let outgoing = ws.get_mut().outgoing();
+        let header =
+            FrameHeader { is_final: fin, opcode: coding(opcode), ..FrameHeader::default() };
+        let begun = header.format(len as u64, outgoing.tail());
+        debug_assert!(begun.is_ok(), "memory takes what is written");
+        Some(outgoing)
+    }
+
+    /// Has tungstenite mask a frame, or note that it is the last.
+    fn queue_by_library(&mut self, message: Message) {
         let Some(ws) = &mut self.ws else { return };
         if self.sealed {
             return;
@@ -217,6 +268,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub(crate) fn slim(&mut self) {
         if self.grown && self.renew(READ_BUFFER) {
             (self.grown, self.wide) = (false, false);
+            if let Some(ws) = &mut self.ws {
+                ws.get_mut().outgoing().slim();
+            }
         }
     }
 
@@ -267,13 +321,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     }
 }
 
-/// A data frame.
-pub(crate) fn data(opcode: Data, fin: bool, payload: Bytes) -> Message {
-    Message::Frame(WsFrame::message(payload, OpCode::Data(opcode), fin))
+/// The same opcode in tungstenite's terms.
+fn coding(opcode: OpCode) -> WsOpCode {
+    match opcode {
+        OpCode::Text => WsOpCode::Data(Data::Text),
+        OpCode::Binary => WsOpCode::Data(Data::Binary),
+        OpCode::Close => WsOpCode::Control(Control::Close),
+        OpCode::Ping => WsOpCode::Control(Control::Ping),
+        OpCode::Pong => WsOpCode::Control(Control::Pong),
+        _ => WsOpCode::Data(Data::Continue),
+    }
+}
+
+fn message(opcode: OpCode, fin: bool, payload: Bytes) -> Message {
+    match opcode {
+        OpCode::Ping => Message::Ping(payload),
+        OpCode::Pong => Message::Pong(payload),
+        OpCode::Close => close(&payload),
+        _ => Message::Frame(WsFrame::message(payload, coding(opcode), fin)),
+    }
 }
 
 /// A Close frame with the payload that the engine wrote.
-pub(crate) fn close(payload: &[u8]) -> Message {
+fn close(payload: &[u8]) -> Message {
     let Some((code, reason)) = payload.split_first_chunk() else { return Message::Close(None) };
     let code = WsCode::from(u16::from_be_bytes(*code));
     Message::Close(Some(CloseFrame {

@@ -1,8 +1,6 @@
-//! From what the engine lends to what tungstenite takes.
+//! From what the engine lends to frames of the socket.
 
-use crate::socket::{self, Socket};
-use async_tungstenite::tungstenite::Message;
-use async_tungstenite::tungstenite::protocol::frame::coding::Data;
+use crate::socket::Socket;
 use bytes::Bytes;
 use smol::io::{AsyncRead, AsyncWrite};
 use wslink_core::{Blob, Body, OpCode, Transmit};
@@ -10,18 +8,33 @@ use wslink_core::{Blob, Body, OpCode, Transmit};
 /// What a frame costs beside its payload, so that empty ones count as well.
 pub(crate) const OVERHEAD: usize = 16;
 
-/// Blobs from this size on are shared with tungstenite; smaller ones cost less as copies.
+/// Blobs from this size on are shared with the socket; smaller ones cost less as copies.
 const SHARED: usize = 4 << 10;
 
-/// Puts the frames of the engine together, or sends them in fragments.
+/// How many shared bytes count as one that is copied: they take no memory of their own, and are only
+/// in the way of what comes behind.
+const SHARED_WEIGHT: usize = 16;
+
+/// What was lent, as a part of a [`BATCH`](crate::socket::BATCH).
+pub(crate) fn weight<B: Blob>(transmit: &Transmit<'_, B>) -> usize {
+    let body = match transmit.body {
+        Body::Blob { blob, len, .. } if len >= SHARED && blob.as_slice().is_some() => {
+            len / SHARED_WEIGHT
+        }
+        ref body => body.len(),
+    };
+    OVERHEAD + transmit.head.len() + body
+}
+
+/// Puts the frames of the engine together.
 ///
-/// The engine lends a frame in pieces, but the header of a WebSocket frame tells the length of all
-/// of it. Small pieces are gathered; a large piece of a blob goes as a fragment of its own, so that
-/// it is not copied here.
+/// The engine lends a frame in pieces, and what it has lent it may still give up; so a frame is
+/// queued when it is complete. Small pieces are gathered; a large piece of a blob is not copied.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
+    parts: Vec<Bytes>,
     gathered: Vec<u8>,
-    /// A fragment of the frame under way was sent.
+    /// A fragment of the frame under way was queued already.
     started: bool,
 }
 
@@ -42,6 +55,17 @@ struct End {
 }
 
 impl Pieces {
+    /// Whether more of a frame has to come before it can be queued.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.parts.is_empty() || !self.gathered.is_empty()
+    }
+
+    /// The engine has given up what it has lent of a frame.
+    pub(crate) fn abandon(&mut self) {
+        self.parts.clear();
+        self.gathered.clear();
+    }
+
     /// Queues what was lent, or keeps it for the rest of its frame. What it gives back has to be
     /// [`read`](Self::read) before the next piece is sent.
     pub(crate) fn send<B, T>(
@@ -56,37 +80,36 @@ impl Pieces {
         let Transmit { opcode, fin, len, taken, head, ref body } = *transmit;
         let complete = taken + head.len() + body.len() >= len;
         let end = complete.then_some(End { opcode, fin });
-        // Sized for the whole frame, unless most of it is a blob that passes by.
-        let own = match body {
-            Body::Blob { len, .. } if *len >= SHARED => head.len(),
-            _ => head.len() + body.len(),
-        };
-        self.gathered.reserve_exact(own);
-        self.gathered.extend_from_slice(head);
-        match *body {
-            Body::Bytes(bytes) => self.gathered.extend_from_slice(bytes),
+        let bytes = match *body {
+            Body::Bytes(bytes) => bytes,
             Body::Blob { blob, offset, len } => match slice(blob, offset, len) {
-                Some(bytes) if len < SHARED => self.gathered.extend_from_slice(bytes),
+                Some(bytes) if len < SHARED => bytes,
                 Some(_) => {
-                    if !self.gathered.is_empty() {
-                        let payload = core::mem::take(&mut self.gathered);
-                        self.queue(opcode, false, payload.into(), to);
-                    }
-                    let shared = Bytes::from_owner(Piece { blob: blob.clone(), offset, len });
-                    self.queue(opcode, fin && complete, shared, to);
-                    self.started = !complete;
+                    self.gathered.extend_from_slice(head);
+                    self.close_part();
+                    self.parts.push(Bytes::from_owner(Piece { blob: blob.clone(), offset, len }));
+                    self.end(end, to);
                     return None;
                 }
-                None => return Some(Later { blob: blob.clone(), offset, len, end }),
+                None => {
+                    self.gathered.extend_from_slice(head);
+                    return Some(Later { blob: blob.clone(), offset, len, end });
+                }
             },
-            _ => {}
+            _ => &[],
+        };
+        if taken == 0 && complete {
+            to.queue(opcode, fin, &[head, bytes]);
+            return None;
         }
+        self.gathered.extend_from_slice(head);
+        self.gathered.extend_from_slice(bytes);
         self.end(end, to);
         None
     }
 
-    /// As [`send`](Self::send), of a blob that is read as it is sent: these are its next bytes. Gives
-    /// back how many of the frame were sent with them.
+    /// As [`send`](Self::send), of a blob that is read as it is sent: these are its next bytes, and
+    /// a fragment for themselves. Gives back how many of the frame were sent with them.
     #[cfg(feature = "client")]
     pub(crate) fn send_read<B, T>(
         &mut self,
@@ -104,14 +127,11 @@ impl Pieces {
         self.gathered.extend_from_slice(head);
         if bytes.len() < SHARED {
             self.gathered.extend_from_slice(&bytes);
-            self.end(complete.then_some(End { opcode, fin }), to);
-            return count;
+        } else {
+            self.close_part();
+            self.parts.push(bytes);
         }
-        if !self.gathered.is_empty() {
-            let payload = core::mem::take(&mut self.gathered);
-            self.queue(opcode, false, payload.into(), to);
-        }
-        self.queue(opcode, fin && complete, bytes, to);
+        self.queue(opcode, fin && complete, to);
         self.started = !complete;
         count
     }
@@ -141,32 +161,31 @@ impl Pieces {
         self.end(end, to);
     }
 
-    /// Queues the rest of a frame that is complete.
+    /// Queues a frame that is complete.
     fn end<T>(&mut self, end: Option<End>, to: &mut Socket<T>)
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(End { opcode, fin }) = end else { return };
-        let payload = core::mem::take(&mut self.gathered);
-        self.queue(opcode, fin, payload.into(), to);
+        self.queue(opcode, fin, to);
         self.started = false;
     }
 
-    fn queue<T>(&mut self, opcode: OpCode, fin: bool, payload: Bytes, to: &mut Socket<T>)
+    fn queue<T>(&mut self, opcode: OpCode, fin: bool, to: &mut Socket<T>)
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let opcode = match opcode {
-            OpCode::Ping => return to.queue(Message::Ping(payload)),
-            OpCode::Pong => return to.queue(Message::Pong(payload)),
-            OpCode::Close => return to.queue(socket::close(&payload)),
-            // The first fragment names the opcode.
-            _ if core::mem::replace(&mut self.started, true) => Data::Continue,
-            OpCode::Text => Data::Text,
-            OpCode::Binary => Data::Binary,
-            _ => Data::Continue,
-        };
-        to.queue(socket::data(opcode, fin, payload));
+        self.close_part();
+        // The first fragment names the opcode.
+        let opcode = if self.started { OpCode::Continuation } else { opcode };
+        to.queue_shared(opcode, fin, &mut self.parts);
+    }
+
+    /// What was gathered is complete in itself.
+    fn close_part(&mut self) {
+        if !self.gathered.is_empty() {
+            self.parts.push(core::mem::take(&mut self.gathered).into());
+        }
     }
 }
 
@@ -176,7 +195,7 @@ fn slice<B: Blob>(blob: &B, offset: u64, len: usize) -> Option<&[u8]> {
     blob.as_slice()?.get(start..start.checked_add(len)?)
 }
 
-/// Keeps a blob alive for as long as tungstenite needs a piece of it.
+/// Keeps a blob alive for as long as the socket needs a piece of it.
 struct Piece<B> {
     blob: B,
     offset: u64,

@@ -8,7 +8,7 @@ use super::upload::{Blob, Source};
 use crate::HeapBuffer;
 use crate::socket::{BATCH, Incoming, Socket};
 use crate::transmit::{self, Pieces};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
@@ -271,7 +271,7 @@ impl Connection {
             Incoming::Ping => return engine.handle_alive(now),
             Incoming::Pong(_) => Frame::Pong(&[]),
             Incoming::Text(bytes) => {
-                text = bytes;
+                text = BytesMut::from(bytes);
                 Frame::Text { fin: true, payload: &mut text }
             }
             Incoming::Binary(bytes) => {
