@@ -24,6 +24,8 @@ mod meter;
 #[path = "../../../adapters/embassy/src/options.rs"]
 #[allow(dead_code, unreachable_pub, rustdoc::broken_intra_doc_links, reason = "the adapter's")]
 mod options;
+#[path = "../../../adapters/smol/src/outgoing.rs"]
+mod outgoing;
 #[path = "../../../adapters/smol/src/socket.rs"]
 #[allow(dead_code, reason = "the adapter's, of which a part is used here")]
 mod socket;
