@@ -48,6 +48,7 @@ fn config(sizes: u8, exit: bool) -> (Config, bool) {
         1 => {
             limits.frame = 350;
             limits.max_msg_size = 64;
+            limits.published = 50;
             limits.overhead = 286;
             limits.message_before_hello = 300;
             limits.message = 600;

@@ -87,6 +87,9 @@ fn options(setting: &Setting) -> Options {
     limits.calls = setting.calls;
     limits.transmit_bytes = setting.transmit;
     limits.max_msg_size = setting.chunk;
+    if setting.device {
+        limits.published = setting.chunk / 2;
+    }
     if !setting.device {
         // Smaller than what is sent at times.
         limits.message = 4000;
