@@ -148,7 +148,11 @@ impl Incoming {
         }
         // A header was taken off the front, so that the whole window is free for the payload.
         let fits = data.opcode != OpCode::Continuation && data.left <= window as u64;
-        let piece = piece(if fits { data.left } else { u64::MAX });
+        // A text is taken whole wherever it fits.
+        let piece = match data.opcode {
+            OpCode::Text if fits => usize::MAX,
+            _ => piece(if fits { data.left } else { u64::MAX }),
+        };
         let available = self.filled.len() as u64;
         let whole = data.left <= available.min(piece as u64);
         let comes_whole = data.left <= window.min(piece) as u64;
