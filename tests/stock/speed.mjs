@@ -100,9 +100,9 @@ async function cost({ line, bytes, length }, times) {
 }
 
 /**
- * Instructions of both, in turn. Copies take more than twice as many where the bytes and their place
- * in the ring are not aligned alike: what goes between the samples shifts that, so that each has its
- * share.
+ * Instructions of both, in turn. Copies can take more than twice as many where the bytes and their
+ * place in the ring are not aligned alike. What goes between the samples shifts what is there
+ * already; an empty ring begins at its front, where the bulk of the bare one is always aligned.
  */
 async function compare(one, other, times) {
   const sums = [0, 0];
