@@ -13,8 +13,9 @@
 //!
 //! # What it costs
 //! An idle client takes less than 10 KiB. Buffers that grew for something large are given back
-//! after a second. A blob that lies in memory is sent without a copy in this crate; tungstenite
-//! makes one, of at most 64 KiB at a time.
+//! after a second. A blob that lies in memory is written from there, and kept until it has left: at
+//! most 1 MiB of blobs at a time. All else is copied once, at most 256 KiB and a frame at a time. So
+//! much is what a client that reads nothing holds back, beside what is queued for it in the engine.
 //!
 //! # Logging
 //! Through [`log`], by the names of peers and methods, never with arguments or secrets.

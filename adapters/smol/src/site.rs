@@ -167,26 +167,25 @@ impl<E: Endpoints> Site<E> {
         let control = self.0.control();
         control.restart_idle();
         let mut connections = FuturesUnordered::new();
-        let ended = {
-            let mut accept = pin!(self.accept(&listener));
-            loop {
-                // Without connections there is none to wait for.
-                let next = async {
-                    match connections.next().await {
-                        Some(()) => {}
-                        None => core::future::pending().await,
-                    }
-                };
-                match select(accept.as_mut(), pin!(next)).await {
-                    Either::Right(((), _)) => {}
-                    Either::Left((Err(ended), _)) => break ended,
-                    Either::Left((Ok(stream), _)) => {
-                        connections.push(self.serve(stream));
-                        accept.set(self.accept(&listener));
-                    }
+        // In a set of its own, so that the listener is asked only when it has something to tell, and
+        // not each time that a connection has.
+        let mut accepting = FuturesUnordered::new();
+        let ended = loop {
+            // Without connections there is none to wait for.
+            let next = async {
+                match connections.next().await {
+                    Some(()) => {}
+                    None => core::future::pending().await,
                 }
+            };
+            match select(accepting.next(), pin!(next)).await {
+                Either::Right(((), _)) => {}
+                Either::Left((None, _)) => accepting.push(self.accept(&listener)),
+                Either::Left((Some(Ok(stream)), _)) => connections.push(self.serve(stream)),
+                Either::Left((Some(Err(ended)), _)) => break ended,
             }
         };
+        drop(accepting);
         drop(listener);
         control.stop();
 

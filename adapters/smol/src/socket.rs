@@ -19,9 +19,9 @@ use smol::io::{AsyncRead, AsyncWrite};
 use std::io;
 use wslink_core::{CloseCode, OpCode};
 
-/// How many bytes are queued before they are written; a batch of small frames, or one or two
-/// pieces of something big.
-pub(crate) const BATCH: usize = 64 << 10;
+/// How many bytes are queued before they are written: a batch of small frames, or some pieces of
+/// something big. A peer that reads nothing keeps so much waiting, and the frame that goes beyond it.
+pub(crate) const BATCH: usize = 256 << 10;
 
 /// What tungstenite reads at a time, and all that an idle connection keeps.
 const READ_BUFFER: usize = 4 << 10;

@@ -13,7 +13,7 @@ const SHARED: usize = 4 << 10;
 
 /// How many shared bytes count as one that is copied: they take no memory of their own, and are only
 /// in the way of what comes behind.
-const SHARED_WEIGHT: usize = 16;
+const SHARED_WEIGHT: usize = 4;
 
 /// What was lent, as a part of a [`BATCH`](crate::socket::BATCH).
 pub(crate) fn weight<B: Blob>(transmit: &Transmit<'_, B>) -> usize {
