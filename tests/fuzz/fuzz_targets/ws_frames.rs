@@ -126,7 +126,7 @@ fn read(bytes: &[u8], window: usize, most: u64, mut cut: Cut) -> Read {
     let (mut opcode, mut small) = (OpCode::Continuation, matches!(cut, Cut::Random(_)));
     loop {
         let now = if small { window } else { 2 * window };
-        let room = !matches!(cut, Cut::Random(_)) || cut.next() % 4 != 0;
+        let room = !matches!(cut, Cut::Random(_)) || !cut.next().is_multiple_of(4);
         match incoming.next(&mut buffer, now, |_| usize::MAX, |_| most, || room) {
             Found::More => {
                 let room = incoming.room(&mut buffer, now);
