@@ -553,51 +553,6 @@ where
         None
     }
 
-    fn poll_events(&mut self, now: Instant) -> bool {
-        let mut progress = false;
-        while let Some(event) = self.conn.poll_event() {
-            progress = true;
-            match event {
-                Event::Expired(call) => {
-                    log::warn!("{}: a call took longer than its deadline", self.peer);
-                    self.drop_call(call);
-                }
-                Event::Cancelled(call) => {
-                    log::debug!("{}: a call was cancelled", self.peer);
-                    self.drop_call(call);
-                }
-                Event::Lagged { topic, missed } => {
-                    let (peer, service) = (self.peer, self.server.service);
-                    log::warn!("{peer} missed {missed} publications of {topic:?}");
-                    calls::tell(peer, "lagged", || service.lagged(peer, topic, missed));
-                }
-                Event::Closed(reason) => self.end(now, reason),
-                _ => {}
-            }
-        }
-        progress
-    }
-
-    fn drop_call(&mut self, call: CallId) {
-        self.handles.retain(|(id, handle)| {
-            if *id == call {
-                // Wakes the call's place among those that run, where it is dropped.
-                handle.abort();
-            }
-            *id != call
-        });
-        self.kept.retain(|(started, _)| started.id != call);
-    }
-
-    fn drop_calls(&mut self) {
-        if !self.handles.is_empty() {
-            log::info!("{}: {} calls were dropped", self.peer, self.handles.len());
-        }
-        self.handles.clear();
-        self.running = None;
-        self.kept.clear();
-    }
-
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let grown = self.socket.is_grown() || self.place.is_some() || self.running.is_some();
         if self.slim_at.is_none() && grown {

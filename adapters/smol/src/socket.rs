@@ -219,8 +219,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     fn begin(&mut self, opcode: OpCode, fin: bool, len: usize) -> Option<&mut Outgoing> {
         let ws = self.ws.as_mut().filter(|_| !self.sealed)?;
         self.unflushed = true;
-        self.grown |= len > READ_BUFFER;
         let outgoing = ws.get_mut().outgoing();
+        // Small frames that wait for each other need as much as a large one.
+        self.grown |= outgoing.tail().len() + len > READ_BUFFER;
         let header =
             FrameHeader { is_final: fin, opcode: coding(opcode), ..FrameHeader::default() };
         let begun = header.format(len as u64, outgoing.tail());
@@ -350,4 +351,22 @@ fn close(payload: &[u8]) -> Message {
         code,
         reason: String::from_utf8_lossy(reason).as_ref().into(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smol::io::Cursor;
+
+    #[test]
+    fn what_small_frames_need_together_is_given_back() {
+        let stream = Cursor::new(Vec::new());
+        let mut socket = Socket::new(Role::Server, stream, &[], 1024, 1024);
+        socket.queue(OpCode::Text, true, &[b"small"]);
+        assert!(!socket.is_grown());
+        for _ in 0..READ_BUFFER / 5 {
+            socket.queue(OpCode::Text, true, &[b"small"]);
+        }
+        assert!(socket.is_grown());
+    }
 }

@@ -1,23 +1,59 @@
-//! The end of a connection, and how it is told.
+//! What the engine tells of a connection, down to its end.
 
 use super::{Driver, Ended};
-use crate::calls::{self, Answer, Started};
-use crate::shared::Reads;
+use crate::calls;
 use core::task::{Context, Poll};
 use smol::io::{AsyncRead, AsyncWrite};
-use wslink_core::{CloseCode, CloseReason, Instant, Phase, Service, Verdict};
+use wslink_core::{CallId, CloseCode, CloseReason, Event, Instant, Phase, Service};
 
-impl<'s, S, T, C, H, N, J> Driver<'s, S, T, C, H, N, J>
-where
-    S: Service<Blob: Send + 'static>,
-    T: AsyncRead + AsyncWrite + Unpin,
-    C: Future<Output = (Started, Answer<S>)>,
-    H: Future<Output = Verdict>,
-    N: Fn(Started, Option<Reads>, S::Request) -> C,
-    J: Fn(Option<Vec<u8>>) -> H,
-{
+impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Driver<'_, S, T, C, H, N, J> {
+    pub(super) fn poll_events(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(event) = self.conn.poll_event() {
+            progress = true;
+            match event {
+                Event::Expired(call) => {
+                    log::warn!("{}: a call took longer than its deadline", self.peer);
+                    self.drop_call(call);
+                }
+                Event::Cancelled(call) => {
+                    log::debug!("{}: a call was cancelled", self.peer);
+                    self.drop_call(call);
+                }
+                Event::Lagged { topic, missed } => {
+                    let (peer, service) = (self.peer, self.server.service);
+                    log::warn!("{peer} missed {missed} publications of {topic:?}");
+                    calls::tell(peer, "lagged", || service.lagged(peer, topic, missed));
+                }
+                Event::Closed(reason) => self.end(now, reason),
+                _ => {}
+            }
+        }
+        progress
+    }
+
+    pub(super) fn drop_call(&mut self, call: CallId) {
+        self.handles.retain(|(id, handle)| {
+            if *id == call {
+                // Wakes the call's place among those that run, where it is dropped.
+                handle.abort();
+            }
+            *id != call
+        });
+        self.kept.retain(|(started, _)| started.id != call);
+    }
+
+    pub(super) fn drop_calls(&mut self) {
+        if !self.handles.is_empty() {
+            log::info!("{}: {} calls were dropped", self.peer, self.handles.len());
+        }
+        self.handles.clear();
+        self.running = None;
+        self.kept.clear();
+    }
+
     /// The engine is done. What runs is dropped; what is queued may leave for a while.
-    pub(super) fn end(&mut self, now: Instant, reason: CloseReason) {
+    fn end(&mut self, now: Instant, reason: CloseReason) {
         if self.ended.is_none() {
             let close = self.server.options.config.deadlines.close;
             let until = self.close_by.unwrap_or(now + close);
@@ -30,7 +66,10 @@ where
     }
 
     /// Ready when nothing is left to do.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         if let Some(Ended { reason, until }) = self.ended {
             let lost = matches!(reason, CloseReason::Eof | CloseReason::Timeout(_));
             if lost || now >= until {
@@ -58,10 +97,8 @@ where
         }
         Poll::Ready(())
     }
-}
 
-impl<S: Service<Blob: Send + 'static>, T, C: Future, H, N, J> Driver<'_, S, T, C, H, N, J> {
-    pub(super) fn leave(&mut self, reason: CloseReason) {
+    fn leave(&mut self, reason: CloseReason) {
         let peer = self.peer;
         log::info!("{peer} is gone: {reason:?}");
         self.conn.leave(&mut self.server.shared.hub());
