@@ -15,11 +15,14 @@ pub struct Limits {
     /// is refused under its id.
     pub frame: u32,
     /// The `maxMsgSize` of the 2.x hello: the largest chunk, with its header, that either side
-    /// sends, and the size of a piece in which 1.x messages leave. Below 13 a chunk carries one
-    /// byte.
+    /// sends. Below 13 a chunk carries one byte.
     pub max_msg_size: u32,
-    /// The largest frame of a publication, if that is to be less. Of what is published no half is
-    /// kept for a peer that reads slowly, so an adapter with a small buffer wants each frame of it
+    /// The largest frame that leaves, if that is to be less: a chunk, or the piece of a 1.x message.
+    /// What is urgent waits for one of them at most, where a chunk that comes in is cheaper the
+    /// more it holds.
+    pub sent: u32,
+    /// The largest frame of a publication, if that is to be less still. Of what is published no half
+    /// is kept for a peer that reads slowly, so an adapter with a small buffer wants each frame of it
     /// to fit there whole.
     pub published: u32,
     /// How much longer than [`max_msg_size`](Self::max_msg_size) (or 13) a chunk may come in.
@@ -51,6 +54,13 @@ pub struct Limits {
     pub receive_bytes: u32,
     /// The transmit buffer: ids of running calls and answers not yet sent, attachments not counted.
     pub transmit_bytes: u32,
+}
+
+impl Limits {
+    /// The largest frame that leaves, publications apart.
+    pub(crate) fn largest_sent(&self) -> u32 {
+        self.max_msg_size.min(self.sent)
+    }
 }
 
 /// How long things may take. `None` switches a deadline off where that is allowed.
@@ -92,12 +102,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// For hosts with a heap: messages of up to 64 MiB, in chunks of 64 KiB.
+    /// For hosts with a heap: messages of up to 64 MiB. They leave in frames of 64 KiB and come in
+    /// chunks of up to 2 MiB (upstream's take 4 MiB), which a link of 300 kbit/s carries within
+    /// [`partial`](Deadlines::partial).
     pub const fn desktop() -> Self {
         Self {
             limits: Limits {
                 frame: 64 << 20,
-                max_msg_size: 64 << 10,
+                max_msg_size: 2 << 20,
+                sent: 64 << 10,
                 published: u32::MAX,
                 overhead: 4095,
                 message_before_hello: 8 << 10,
@@ -108,7 +121,7 @@ impl Config {
                 calls: 32,
                 pending: 8,
                 ranges: 64,
-                ahead: 1 << 20,
+                ahead: 2 << 20,
                 attachments: 256,
                 receive_bytes: 128 << 20,
                 transmit_bytes: 64 << 20,
@@ -124,6 +137,7 @@ impl Config {
             limits: Limits {
                 frame: 1024,
                 max_msg_size: 1024,
+                sent: u32::MAX,
                 published: u32::MAX,
                 overhead: 0,
                 message_before_hello: 1012,
@@ -153,7 +167,7 @@ impl Deadlines {
             hello: Duration::from_secs(10),
             ping: Some(Duration::from_secs(20)),
             pong: Duration::from_secs(10),
-            partial: Duration::from_secs(30),
+            partial: Duration::from_secs(60),
             write: Duration::from_secs(20),
             call: None,
             close: Duration::from_secs(5),

@@ -41,7 +41,7 @@ fn options(dialect: &str, case: &str) -> Options {
     };
     let mut config = Config::desktop();
     config.exit = true;
-    config.limits.max_msg_size = max;
+    (config.limits.max_msg_size, config.limits.sent) = (max, max);
     // Upstream takes what is below its limit, to which 2.x adds an overhead of 4096.
     config.limits.frame = max.saturating_sub(1);
     // Only 2.x has another limit before hello.

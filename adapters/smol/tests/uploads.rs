@@ -57,7 +57,8 @@ fn resident() -> Option<usize> {
 fn a_hundred_megabytes_in_the_memory_of_a_chunk() {
     const LEN: usize = 100_000_000;
     let mut config = Config::desktop();
-    // A tenth of a permille of it, for all that comes in.
+    // Little more than a permille of it, for all that comes in.
+    config.limits.max_msg_size = 64 << 10;
     config.limits.receive_bytes = 150_000;
     config.limits.message = 100_000;
     config.limits.upload = LEN as u32;

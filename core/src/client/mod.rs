@@ -41,7 +41,8 @@ const ZERO: u32 = 4095;
 /// Limits and deadlines of a client.
 ///
 /// Of [`Limits`] those of a server's answers, `id` and `message_before_hello`, mean nothing here;
-/// `max_msg_size` is the largest chunk that is sent, unless the server takes only smaller ones.
+/// the smaller of `max_msg_size` and `sent` is the largest chunk that is sent, unless the server
+/// takes only smaller ones.
 /// [`Deadlines::call`] is for calls that are given none of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -167,7 +168,7 @@ impl<M: Memory> Client<M> {
             next_key: 1,
             requests: Requests::new(buffers.transmit, limits),
             inbound: Inbound::new(buffers.receive, limits, now),
-            outbound: Outbound::new(limits.max_msg_size.min(UNTOLD), first_chunk),
+            outbound: Outbound::new(limits.largest_sent().min(UNTOLD), first_chunk),
             timers: Timers::new(&config.deadlines, now),
             unfinished: 0,
             reason: None,

@@ -12,8 +12,8 @@ use crate::wire::Dialect;
 use crate::{Body, CloseCode, Memory, OpCode, Transmit};
 
 pub(super) struct Outbound {
-    /// The largest chunk with its header, and the size of a piece of a 1.x message.
-    max_msg_size: u32,
+    /// Most bytes of a frame: a chunk with its header, or a piece of a 1.x message.
+    sent: u32,
     frame: Option<UnderWay>,
     /// What was made for the frame under way: a chunk header, or the code of a Close.
     head: [u8; CHUNK_HEADER],
@@ -26,9 +26,9 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) const fn new(max_msg_size: u32, first_chunk: u32) -> Self {
+    pub(super) const fn new(sent: u32, first_chunk: u32) -> Self {
         Self {
-            max_msg_size,
+            sent,
             frame: None,
             head: [0; CHUNK_HEADER],
             ping: false,
@@ -39,8 +39,8 @@ impl Outbound {
         }
     }
 
-    pub(super) const fn set_max_msg_size(&mut self, bytes: u32) {
-        self.max_msg_size = bytes;
+    pub(super) const fn set_sent(&mut self, bytes: u32) {
+        self.sent = bytes;
     }
 
     pub(super) const fn ping(&mut self) {
@@ -99,7 +99,7 @@ impl Outbound {
             }
         }
         let (message, blobs, progress) = requests.message(call, dialect)?;
-        let most = u64::from(piece(dialect, self.max_msg_size));
+        let most = u64::from(piece(dialect, self.sent));
         cut(Source::Answer(call), dialect, &message, blobs, progress, most, &mut self.head)
     }
 

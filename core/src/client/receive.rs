@@ -269,7 +269,7 @@ impl<M: Memory> Client<M> {
                 ..=0 => ZERO,
                 told => u32::try_from(told).unwrap_or(u32::MAX),
             });
-            self.outbound.set_max_msg_size(self.limits.max_msg_size.min(told));
+            self.outbound.set_sent(self.limits.largest_sent().min(told));
         }
         self.greeted = true;
         self.step(Step::Accepted);

@@ -115,7 +115,8 @@ pub(crate) struct Calls<M: Memory> {
     slots: Slots<M>,
     arena: Arena<M::Buffer>,
     last_id: CallId,
-    max_msg_size: u32,
+    /// Most bytes of a frame that leaves.
+    sent: u32,
 }
 
 struct Slots<M: Memory>(M::Calls<Slot<M>>);
@@ -138,7 +139,7 @@ impl<M: Memory> Calls<M> {
             slots: Slots(M::Calls::default()),
             arena,
             last_id: CallId(0),
-            max_msg_size: limits.max_msg_size,
+            sent: limits.largest_sent(),
         };
         let (needed, available) = (reserve(limits), calls.arena.capacity());
         if available < needed {
@@ -150,7 +151,7 @@ impl<M: Memory> Calls<M> {
 
     /// Most content of a frame.
     pub(crate) fn piece(&self, dialect: Dialect) -> u32 {
-        piece(dialect, self.max_msg_size)
+        piece(dialect, self.sent)
     }
 
     /// Whether nothing runs and no answer waits.

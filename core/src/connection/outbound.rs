@@ -418,11 +418,11 @@ pub(crate) fn close_frame((code, reason): Farewell, into: &mut [u8; CHUNK_HEADER
     UnderWay { head, ..UnderWay::control(Source::Close, OpCode::Close, len as u32) }
 }
 
-/// Most content of a frame.
-pub(crate) fn piece(dialect: Dialect, max_msg_size: u32) -> u32 {
+/// Most content of a frame of at most `len` bytes.
+pub(crate) fn piece(dialect: Dialect, len: u32) -> u32 {
     match dialect {
-        Dialect::V1 => max_msg_size.max(1),
-        Dialect::V2 => max_msg_size.saturating_sub(CHUNK_HEADER as u32).max(1),
+        Dialect::V1 => len.max(1),
+        Dialect::V2 => len.saturating_sub(CHUNK_HEADER as u32).max(1),
     }
 }
 

@@ -9,6 +9,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Serialize;
 use smol::net::TcpStream;
 use std::collections::HashMap;
+use std::io::{self, Write};
 
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -57,8 +58,6 @@ pub(crate) struct Client {
     /// 1.x: bytes of attachments, for the message that follows.
     attached: usize,
     number: u32,
-    /// 2.x: the message that is being made, kept so that its memory is there already.
-    envelope: Vec<u8>,
 }
 
 const HEADER: usize = 12;
@@ -82,7 +81,6 @@ impl Client {
             parts: HashMap::new(),
             attached: 0,
             number: 0,
-            envelope: Vec::new(),
         };
         if wire != Wire::Bare {
             client.hello().await?;
@@ -153,17 +151,13 @@ impl Client {
         if self.wire == Wire::V1 {
             return Ok(self.ws.feed(Message::text(serde_json::to_string(&request)?)).await?);
         }
-        let mut bytes = core::mem::take(&mut self.envelope);
-        bytes.clear();
-        rmp_serde::encode::write_named(&mut bytes, &request)?;
-        let total = (bytes.len() as u32).to_le_bytes();
-        for (nth, content) in bytes.chunks(self.chunk).enumerate() {
-            let number = self.number.to_le_bytes();
-            let offset = ((nth * self.chunk) as u32).to_le_bytes();
-            let frame = [number.as_slice(), &offset, &total, content].concat();
+        let mut total = Count(0);
+        rmp_serde::encode::write_named(&mut total, &request)?;
+        let mut chunks = Chunks::new(self.number, total.0, self.chunk);
+        rmp_serde::encode::write_named(&mut chunks, &request)?;
+        for frame in chunks.frames {
             self.ws.feed(Message::binary(frame)).await?;
         }
-        self.envelope = bytes;
         Ok(())
     }
 
@@ -234,6 +228,60 @@ impl Client {
         let got = kind(first, total);
         self.parts.remove(&id);
         got.map(Some)
+    }
+}
+
+/// How long a message will be.
+struct Count(usize);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A message of 2.x that is encoded where it will be sent from: it is copied once, as what is sent
+/// in 1.x and to the bare server is.
+struct Chunks {
+    number: u32,
+    /// Bytes of the message, and most of them in a chunk.
+    total: usize,
+    size: usize,
+    /// Bytes that are there already.
+    len: usize,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Chunks {
+    fn new(number: u32, total: usize, size: usize) -> Self {
+        Self { number, total, size, len: 0, frames: Vec::new() }
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.len.is_multiple_of(self.size) {
+            let mut frame = Vec::with_capacity(HEADER + self.size.min(self.total - self.len));
+            for field in [self.number, self.len as u32, self.total as u32] {
+                frame.extend_from_slice(&field.to_le_bytes());
+            }
+            self.frames.push(frame);
+        }
+        let taken = bytes.len().min(self.size - self.len % self.size);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.extend_from_slice(&bytes[..taken]);
+        }
+        self.len += taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -25,7 +25,9 @@ fn down() {
 
 #[test]
 fn up() {
-    snapshot!(in_both(bench, |pair, client| {
+    // Several chunks of the largest.
+    let with = || bench_with(|config| config.limits.max_msg_size = 64 << 10);
+    snapshot!(in_both(with, |pair, client| {
         pair.call(client, "bench.echo", val!([(bin(10))]));
         pair.run();
         pair.call(client, "bench.upload", val!([(bin(0))]));

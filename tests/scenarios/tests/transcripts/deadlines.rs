@@ -85,9 +85,9 @@ fn partial() {
             _ => Frame::chunk(1, 0, 20, &[0x80; 10]).more(),
         };
         pair.send(client, frame);
-        pair.advance(seconds(29));
+        pair.advance(seconds(59));
         pair.send(client, Frame::continuation(":").more());
-        pair.advance(seconds(29));
+        pair.advance(seconds(59));
         pair.advance(seconds(20));
     });
     let mut pair = bench();
