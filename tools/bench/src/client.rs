@@ -60,6 +60,9 @@ pub(crate) struct Client {
     number: u32,
 }
 
+/// What all servers expect.
+const SECRET: &str = "wslink-secret";
+
 const HEADER: usize = 12;
 /// Frames of upstream are larger than tungstenite's default allows.
 const LARGEST: usize = 256 << 20;
@@ -67,6 +70,16 @@ const LARGEST: usize = 256 << 20;
 impl Client {
     /// Connects and says hello.
     pub(crate) async fn connect(wire: Wire, port: u16, path: &str) -> Outcome<Self> {
+        Self::connect_with(wire, port, path, SECRET).await
+    }
+
+    /// Says hello with that secret; an error if it is refused.
+    pub(crate) async fn connect_with(
+        wire: Wire,
+        port: u16,
+        path: &str,
+        secret: &str,
+    ) -> Outcome<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         let url = format!("ws://127.0.0.1:{port}{path}");
@@ -83,13 +96,13 @@ impl Client {
             number: 0,
         };
         if wire != Wire::Bare {
-            client.hello().await?;
+            client.hello(secret).await?;
         }
         Ok(client)
     }
 
-    async fn hello(&mut self) -> Outcome {
-        let secret = HashMap::from([("secret", "wslink-secret")]);
+    async fn hello(&mut self, secret: &str) -> Outcome {
+        let secret = HashMap::from([("secret", secret)]);
         self.send("system:c0:0", "wslink.hello", secret).await?;
         self.ws.flush().await?;
         let message = self.ws.next().await.ok_or("the server hung up at the hello")??;

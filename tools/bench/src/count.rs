@@ -32,6 +32,8 @@ const HOT: [(Hot, &str, &str); 3] = [
     (Hot::Publish, "publish 1 KiB to one peer", "wslink_bench::count::publish"),
 ];
 
+pub(crate) const CALLGRIND: [&str; 2] = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+
 const TIMES: u64 = 1000;
 /// What counts as a change, in percent: other code around it moves a few instructions.
 const CHANGE: f64 = 1.0;
@@ -78,19 +80,23 @@ fn change(count: u64, before: Option<u64>) -> String {
 /// Instructions of one turn of `function`.
 fn callgrind(hot: Hot, function: &str, dialect: &str) -> Outcome<u64> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(CALLGRIND)
         .arg(format!("--toggle-collect={function}*"))
         .arg(std::env::current_exe()?)
         .args(["count", &format!("{hot:?}").to_lowercase(), dialect])
         .output()
         .map_err(|error| format!("valgrind: {error}; its package is needed for this"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let collected = text.lines().find_map(|line| line.split("Collected :").nth(1));
-    let collected: u64 = collected.ok_or_else(|| text.to_string())?.trim().parse()?;
-    match collected / TIMES {
+    match collected(&output.stderr)? / TIMES {
         0 => Err(format!("callgrind has not seen {function}").into()),
         count => Ok(count),
     }
+}
+
+/// What callgrind says in the end.
+pub(crate) fn collected(said: &[u8]) -> Outcome<u64> {
+    let said = String::from_utf8_lossy(said);
+    let collected = said.lines().find_map(|line| line.split("Collected :").nth(1));
+    Ok(collected.ok_or_else(|| said.to_string())?.trim().parse()?)
 }
 
 type Memory = Fixed<&'static mut [u8], NoBlob, 4, 2, 1, 4, 8, 4>;

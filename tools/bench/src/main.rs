@@ -10,6 +10,7 @@ mod pages;
 mod peers;
 mod plot;
 mod report;
+mod secrets;
 mod serve;
 mod work;
 

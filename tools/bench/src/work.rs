@@ -4,7 +4,7 @@ use crate::client::{Ask, Wire};
 use crate::measure::{self, CPU, Figures, LAST, P50, THROUGHPUT};
 use crate::peers::{self, Peer, Running};
 use crate::report::{Goal, Report, Table};
-use crate::{Outcome, Settings, count, growth, pages};
+use crate::{Outcome, Settings, count, growth, pages, secrets};
 use core::time::Duration;
 
 const MIB: usize = 1 << 20;
@@ -91,6 +91,7 @@ pub(crate) fn run(settings: &Settings) -> Outcome {
     let root = settings.root.as_ref().filter(|_| settings.only.is_none());
     if wanted("instructions") {
         report.counts = count::run(settings.root.as_deref(), root.is_some())?;
+        secrets::run()?;
     }
     report.finish();
     println!("{report}");
