@@ -89,8 +89,8 @@ fn options(setting: &Setting) -> Options {
     limits.max_msg_size = setting.chunk;
     if setting.device {
         limits.published = setting.chunk / 2;
-    }
-    if !setting.device {
+    } else {
+        limits.sent = setting.chunk / 2;
         // Smaller than what is sent at times.
         limits.message = 4000;
         limits.frame = 4100;
