@@ -1,6 +1,7 @@
 // A wslink 2.x client, see wslink.d.ts. MIT OR Apache-2.0.
 const HEADER = 12;
-const CHUNK = (512 << 10) - HEADER;
+// What is urgent waits for one at most.
+const CHUNK = (64 << 10) - HEADER;
 // While the socket has so much, only small messages are sent.
 const WINDOW = 1 << 20;
 // From the name of a message's last key to its end.

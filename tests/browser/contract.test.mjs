@@ -253,7 +253,7 @@ describe('chunks', () => {
       fake.frames.length = 0;
       const data = 'x'.repeat(limit && limit < 100 ? 200 : 600_000);
       assert.equal((await client.call('echo', [data])).args[0], data);
-      const most = Math.max(13, Math.min(limit || Infinity, 512 << 10));
+      const most = Math.max(13, Math.min(limit || Infinity, 64 << 10));
       assert.equal(Math.max(...fake.frames), most, `${limit}`);
       client.close();
     }
