@@ -97,6 +97,8 @@ pub(crate) enum Request {
     Work { tag: u32, size: u32, delay: u32, end: End },
     /// Has taken bytes, which were those of the tag.
     Take { tag: u32, len: u32, whole: bool },
+    /// Takes bytes as they come.
+    Put,
 }
 
 /// What a call gives back, and what is published.
@@ -108,6 +110,8 @@ pub(crate) enum Value {
     Blob(u32, Attachment),
     /// What arrived.
     Taken { tag: u32, len: u32, whole: bool },
+    /// What arrived in pieces: how much, and its sum.
+    Stored(u32, u32),
     /// Nothing that any dialect knows.
     Nonsense,
 }
@@ -118,6 +122,7 @@ impl Serialize for Value {
             Self::Text(tag, size) => (tag, text(*tag, *size).as_str()).serialize(serializer),
             Self::Blob(tag, blob) => (tag, blob).serialize(serializer),
             Self::Taken { tag, len, whole } => (tag, len, whole).serialize(serializer),
+            Self::Stored(len, sum) => (len, sum).serialize(serializer),
             Self::Nonsense => Err(serde::ser::Error::custom("on purpose")),
         }
     }
@@ -133,6 +138,11 @@ pub(crate) fn text(tag: u32, size: u32) -> String {
 /// The bytes that belong to a tag.
 pub(crate) fn bytes(tag: u32, size: u32) -> Vec<u8> {
     text(tag, size).into_bytes()
+}
+
+/// By which bytes are known again, and their order.
+pub(crate) fn sum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()))
 }
 
 impl Lab {
@@ -166,6 +176,27 @@ impl Lab {
         }
     }
 
+    /// Takes an upload, fast or slowly, as its first byte says.
+    async fn put(&self, cx: &Cx<'_, Arc<[u8]>>) -> Result<Value, RpcError> {
+        let mut upload = cx.upload()?;
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 100]);
+        loop {
+            let count = upload.read(&mut buffer).await;
+            bytes.extend_from_slice(&buffer[..count]);
+            if count == 0 {
+                let told = upload.len().unwrap_or(bytes.len() as u64);
+                assert_eq!(told, bytes.len() as u64, "an upload ended early");
+                return Ok(Value::Stored(bytes.len() as u32, sum(&bytes)));
+            }
+            match bytes[0] % 4 {
+                0 => self.clock.sleep(Duration::from_millis(60)).await,
+                // Leaves before all has come.
+                1 if bytes.len() > 500 => return Err(RpcError::failed("enough")),
+                _ => {}
+            }
+        }
+    }
+
     fn visit(&self, peer: PeerId, change: impl FnOnce(&mut Visit)) {
         if let Some(visit) = self.log().visits.get_mut(&peer.number()) {
             change(visit);
@@ -194,10 +225,14 @@ impl Service for Lab {
             .with_deadline(Duration::from_millis(700)),
         MethodInfo::new("lab.take")
             .with_params(&[ParamInfo::required("tag"), ParamInfo::required("bytes")]),
+        MethodInfo::new("lab.put").with_upload(&[ParamInfo::required("bytes")]),
     ];
     const TOPICS: &'static [TopicInfo] = TOPICS;
 
     fn decode(&self, call: &Call<'_>) -> Result<Request, RpcError> {
+        if call.method.upload {
+            return Ok(Request::Put);
+        }
         let params = call.params()?;
         let tag = params.required(0)?;
         if call.index == 2 {
@@ -212,6 +247,7 @@ impl Service for Lab {
     async fn call(&self, cx: Cx<'_, Self::Blob>, request: Request) -> Result<Value, RpcError> {
         let (tag, size, delay, end) = match request {
             Request::Take { tag, len, whole } => return Ok(Value::Taken { tag, len, whole }),
+            Request::Put => return self.put(&cx).await,
             Request::Work { tag, size, delay, end } => (tag, size, delay, end),
         };
         self.clock.sleep(Duration::from_millis(delay.into())).await;

@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Work { client: u8, brief: bool, size: u16, delay: u16, end: u8, token: Option<u8> },
     /// A call of `lab.take`.
     Take { client: u8, size: u16 },
+    /// A call of `lab.put`.
+    Put { client: u8, size: u16 },
     /// A call of `wslink.cancel`.
     Cancel { client: u8, token: u8 },
     /// A call that no service has, or with arguments that are wrong.
@@ -129,6 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
         // Sizes around the limit of a message, too.
         4 => (client(), prop_oneof![8 => size(), 1 => 1011_u16..1015, 1 => 3999_u16..4003])
             .prop_map(|(client, size)| Step::Take { client, size }),
+        3 => (client(), size()).prop_map(|(client, size)| Step::Put { client, size }),
         2 => (client(), 0_u8..4).prop_map(|(client, token)| Step::Cancel { client, token }),
         1 => (client(), any::<bool>()).prop_map(|(client, known)| Step::Wrong { client, known }),
         2 => (client(), any::<u8>(), prop::option::of(1_u8..40), prop::bool::weighted(0.7))

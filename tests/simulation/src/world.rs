@@ -1,6 +1,6 @@
 //! Plays a plan and watches.
 
-use crate::lab::{ENDS, End, Lab, NAMES, bytes, text};
+use crate::lab::{ENDS, End, Lab, NAMES, bytes, sum, text};
 use crate::plan::{Fault, Plan, Setting, Step};
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ enum Expects {
     Text(u32),
     Blob(u32),
     Taken(u32),
+    Stored(u32),
     /// Only an error is right.
     Error,
     /// A built-in method's answer, whatever it is.
@@ -87,6 +88,7 @@ fn options(setting: &Setting) -> Options {
     limits.calls = setting.calls;
     limits.transmit_bytes = setting.transmit;
     limits.max_msg_size = setting.chunk;
+    limits.upload = 4000;
     if setting.device {
         limits.published = setting.chunk / 2;
     } else {
@@ -164,6 +166,14 @@ impl World {
                 let fits = size <= self.limits.message;
                 let expects = if fits { Expects::Taken(size) } else { Expects::Error };
                 self.call(*client, "lab.take", rest, None, expects);
+            }
+            Step::Put { client, size } => {
+                let size = u32::from(*size);
+                let args = Val::Seq(vec![Val::Bin(bytes(self.tags, size))]);
+                let fits = size <= self.limits.upload;
+                let expects = if fits { Expects::Stored(size) } else { Expects::Error };
+                self.ask(*client, "lab.put", args, None, self.tags, expects);
+                self.tags += 1;
             }
             Step::Cancel { client, token } => {
                 self.builtin(*client, "wslink.cancel", val!([(*token)]));
@@ -448,6 +458,7 @@ impl Guest {
             Expects::Blob(size) => {
                 *value == Val::Seq(vec![Val::Int(tag), Val::Bin(bytes(asked.tag, size))])
             }
+            Expects::Stored(size) => *value == val!([size, (sum(&bytes(asked.tag, size)))]),
             Expects::Taken(size) => *value == val!([tag, size, true]),
         };
         hold!(right, "a wrong answer to {id}: {value}");
