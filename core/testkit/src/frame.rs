@@ -1,7 +1,7 @@
 //! WebSocket frames as the client end sends and receives them.
 
 use crate::Val;
-use wslink_core::OpCode;
+use wslink_core::{Blob, Body, OpCode, Transmit};
 
 /// A WebSocket frame without its RFC 6455 header, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,4 +80,32 @@ impl Frame {
     pub fn close_code(&self) -> Option<u16> {
         self.payload.first_chunk().map(|code| u16::from_be_bytes(*code))
     }
+}
+
+/// A copy of the bytes that an engine lends with `transmit`: its head, and the body behind it.
+///
+/// # Panics
+/// A blob is shorter than it said.
+///
+/// ```
+/// use wslink_core::{Body, OpCode, Transmit};
+/// let blob: &[u8] = b"0123";
+/// let body = Body::Blob { blob: &blob, offset: 1, len: 2 };
+/// let (opcode, fin, len, taken) = (OpCode::Binary, true, 4, 0);
+/// let transmit = Transmit { opcode, fin, len, taken, head: b"ab", body };
+/// assert_eq!(wslink_testkit::lent(&transmit), b"ab12");
+/// ```
+pub fn lent<B: Blob>(transmit: &Transmit<'_, B>) -> Vec<u8> {
+    let mut bytes = transmit.head.to_vec();
+    match &transmit.body {
+        Body::Bytes(body) => bytes.extend(*body),
+        Body::Blob { blob, offset, len } => {
+            let start = bytes.len();
+            bytes.resize(start + len, 0);
+            let read = blob.read(*offset, &mut bytes[start..]);
+            assert_eq!(read, *len, "a blob that is shorter than it said");
+        }
+        _ => panic!("a body of an unknown kind"),
+    }
+    bytes
 }

@@ -72,7 +72,7 @@ pub use clock::{Clock, Sleep};
 pub use codec::NotAValue;
 pub use decode::{Decoder, Message};
 pub use encode::Encoder;
-pub use frame::Frame;
+pub use frame::{Frame, lent};
 pub use link::{Cut, Link};
 pub use memory::{Heap, HeapBuffer, HeapTable};
 pub use pair::{Client, Options, Pair};

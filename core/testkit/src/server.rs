@@ -2,7 +2,7 @@
 
 use crate::link::Up;
 use crate::transcript::{Transcript, Way};
-use crate::{Clock, Frame, Heap, HeapTable, Link, Val};
+use crate::{Clock, Frame, Heap, HeapTable, Link, Val, lent};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wslink_core::wire::Value;
 use wslink_core::{
-    Attachment, Audience, Blob, Body, CallId, Connection, Cx, Encode, Event, Hello, Host, Hub,
-    Limit, LimitExceeded, OpCode, PeerId, Pipe, Publish, PublishError, RpcError, Secret, SendError,
+    Attachment, Audience, Blob, CallId, Connection, Cx, Encode, Event, Hello, Host, Hub, Limit,
+    LimitExceeded, OpCode, PeerId, Pipe, Publish, PublishError, RpcError, Secret, SendError,
     Service, Table, UploadSource, Verdict,
 };
 
@@ -478,20 +478,9 @@ impl<S: Service<Blob: Send> + 'static> ServerEnd<S> {
             if scene.link.is_stalled() {
                 return moved;
             }
-            let lent = transmit.head.len() + transmit.body.len();
-            assert!(lent > 0 || transmit.len == 0, "a frame without bytes to go on with");
-            let admitted = scene.link.admit(lent);
-            let mut bytes = transmit.head.to_vec();
-            match transmit.body {
-                Body::Bytes(body) => bytes.extend(body),
-                Body::Blob { blob, offset, len } => {
-                    let start = bytes.len();
-                    bytes.resize(start + len, 0);
-                    let read = blob.read(offset, &mut bytes[start..]);
-                    assert_eq!(read, len, "a blob that is shorter than it said");
-                }
-                _ => panic!("a body of an unknown kind"),
-            }
+            let mut bytes = lent(&transmit);
+            assert!(!bytes.is_empty() || transmit.len == 0, "a frame without bytes to go on with");
+            let admitted = scene.link.admit(bytes.len());
             bytes.truncate(admitted);
             let frame = self.under_way.get_or_insert_with(|| Frame {
                 opcode: transmit.opcode,

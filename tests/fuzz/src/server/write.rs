@@ -1,7 +1,7 @@
 //! What the transport takes of what the engine lends.
 
 use super::{Kind, UnderWay, Wire};
-use wslink_core::{Blob as _, Body, Connection, Hub, Instant};
+use wslink_core::{Connection, Hub, Instant};
 
 /// Takes so many bytes, and holds each frame against what was lent of it before.
 pub(super) fn write<M: Kind>(
@@ -20,16 +20,7 @@ pub(super) fn write<M: Kind>(
             wire.under_way = None;
             return;
         };
-        let mut lent = transmit.head.to_vec();
-        match transmit.body {
-            Body::Bytes(bytes) => lent.extend(bytes),
-            Body::Blob { blob, offset, len } => {
-                let start = lent.len();
-                lent.resize(start + len, 0);
-                assert_eq!(blob.read(offset, &mut lent[start..]), len, "beyond its end");
-            }
-            _ => panic!("a body of another kind"),
-        }
+        let lent = wslink_testkit::lent(&transmit);
         let (opcode, fin, len) = (transmit.opcode, transmit.fin, transmit.len);
         assert!(transmit.taken + lent.len() <= len, "more than the frame has");
         assert!(!lent.is_empty() || len == 0, "a frame without bytes to go on with");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use wslink_core::client::{CallError, Client, Config, Event, Outcome};
 use wslink_core::wire::Dialect;
-use wslink_core::{Body, Buffers, CallId, CloseReason, Entropy, Frame, OpCode, Secret};
+use wslink_core::{Buffers, CallId, CloseReason, Entropy, Frame, OpCode, Secret};
 use wslink_scenarios::{Bench, Plain, copy};
 use wslink_testkit::{self as testkit, Heap, HeapBuffer, HeapTable, Pair, Val};
 
@@ -129,14 +129,7 @@ impl Own {
         while self.credit > 0
             && let Some(transmit) = self.client.poll_transmit(now)
         {
-            let mut bytes = transmit.head.to_vec();
-            match transmit.body {
-                Body::Bytes(body) => bytes.extend(body),
-                Body::Blob { blob, offset, len } => {
-                    bytes.extend(&blob[offset as usize..offset as usize + len]);
-                }
-                _ => unreachable!(),
-            }
+            let mut bytes = testkit::lent(&transmit);
             let (opcode, fin, len) = (transmit.opcode, transmit.fin, transmit.len);
             bytes.truncate(self.credit);
             self.credit -= bytes.len();

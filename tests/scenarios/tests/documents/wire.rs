@@ -6,11 +6,11 @@ use core::time::Duration;
 use serde::Serialize;
 use wslink_core::wire::Dialect;
 use wslink_core::{
-    Api, Attachment, Audience, Binary, Blob as _, Body, Buffers, Call, CallId, CloseReason, Config,
-    Connection, Entropy, Frame, Hub, HubBuffers, HubLimits, Instant, MethodInfo, OpCode, ParamInfo,
-    Policy, RpcError, Table as _, Topic, Transmit,
+    Api, Attachment, Audience, Binary, Buffers, Call, CallId, CloseReason, Config, Connection,
+    Entropy, Frame, Hub, HubBuffers, HubLimits, Instant, MethodInfo, OpCode, ParamInfo, Policy,
+    RpcError, Table as _, Topic, Transmit,
 };
-use wslink_testkit::{Heap, HeapBuffer, HeapTable, Val};
+use wslink_testkit::{Heap, HeapBuffer, HeapTable, Val, lent};
 
 const LEVEL: Topic<f64> = Topic::new("tank.level")
     .with_doc("Litres in the tank.")
@@ -167,18 +167,9 @@ impl Wire {
 
 impl Rest<Memory> for End {
     fn write(&mut self, transmit: &Transmit<'_, &'static [u8]>) -> usize {
-        let start = self.payload.len();
-        self.payload.extend(transmit.head);
-        match transmit.body {
-            Body::Bytes(bytes) => self.payload.extend(bytes),
-            Body::Blob { blob, offset, len } => {
-                let start = self.payload.len();
-                self.payload.resize(start + len, 0);
-                assert_eq!(blob.read(offset, &mut self.payload[start..]), len);
-            }
-            _ => panic!("a body of an unknown kind"),
-        }
-        let taken = self.payload.len() - start;
+        let lent = lent(transmit);
+        let taken = lent.len();
+        self.payload.extend(lent);
         if self.payload.len() == transmit.len {
             let payload = core::mem::take(&mut self.payload);
             self.show(transmit.opcode, &payload, '<');
