@@ -61,7 +61,7 @@ pub(crate) struct Client {
 }
 
 /// What all servers expect.
-const SECRET: &str = "wslink-secret";
+pub(crate) const SECRET: &str = "wslink-secret";
 
 const HEADER: usize = 12;
 /// Frames of upstream are larger than tungstenite's default allows.

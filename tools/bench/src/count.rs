@@ -2,6 +2,7 @@
 //! noise, and two commits can be compared.
 
 use crate::Outcome;
+use crate::client::SECRET;
 use crate::serve::Bench;
 use core::hint::black_box;
 use serde_json::{Map, Value, json};
@@ -167,7 +168,7 @@ impl Server {
         let connection =
             Connection::accept(config, api, buffers, peer, Entropy([7; 16]), Instant::default())?;
         let mut server = Self { hub, connection };
-        let hello = json!({"wslink": "1.0", "id": "system:c0:0", "method": "wslink.hello", "args": [{"secret": "wslink-secret"}], "kwargs": {}});
+        let hello = json!({"wslink": "1.0", "id": "system:c0:0", "method": "wslink.hello", "args": [{"secret": SECRET}], "kwargs": {}});
         let mut hello = message(dialect, &hello)?;
         server.connection.handle_frame(NOW, frame(dialect, &mut hello))?;
         server.connection.authorize(&mut server.hub, Verdict::AcceptAs(Identity::NOBODY))?;

@@ -59,6 +59,13 @@ pub(crate) const fn many() -> Peer {
     Peer { name: "ours 2.x, 500 methods", wire: Wire::V2, start: Start::Own("ours-many") }
 }
 
+/// The port that one of this binary's servers prints.
+pub(crate) fn port_of(server: &mut Child) -> Outcome<u16> {
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    Ok(line.trim().strip_prefix("port ").ok_or("no port")?.parse()?)
+}
+
 /// A server that runs; killed when it is dropped.
 pub(crate) struct Running {
     pub(crate) peer: Peer,
@@ -82,10 +89,8 @@ impl Running {
             }
         }
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        if let Some(output) = child.stdout.take() {
-            let mut line = String::new();
-            BufReader::new(output).read_line(&mut line)?;
-            free = line.trim().strip_prefix("port ").ok_or("no port")?.parse()?;
+        if let Start::Own(_) = peer.start {
+            free = port_of(&mut child)?;
         }
         Ok(Self { peer: peer.clone(), child, port: free })
     }

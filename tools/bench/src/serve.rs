@@ -1,6 +1,7 @@
 //! The servers that live in this binary.
 
 use crate::Outcome;
+use crate::client::SECRET;
 use async_tungstenite::accept_async;
 use async_tungstenite::tungstenite::{Bytes, Message};
 use core::cell::RefCell;
@@ -26,7 +27,7 @@ pub(crate) fn run(kind: Kind) -> Outcome {
     smol::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("port {}", listener.local_addr()?.port());
-        let options = Options::new("wslink-secret").with_max_connections(20_000);
+        let options = Options::new(SECRET).with_max_connections(20_000);
         match kind {
             Kind::Ours => _ = Server::new(Bench, options).run(listener).await,
             Kind::OursMany => _ = Server::new(Many(Bench), options).run(listener).await,
